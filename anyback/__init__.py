@@ -1,0 +1,88 @@
+"""anyback: one set of formulas, every array library."""
+
+from anyback import (
+    activations,
+    callbacks,
+    datasets,
+    gates,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
+from anyback.backends import BackendError, available_backends, backend
+from anyback.checkpoint import CheckpointError
+from anyback.gradcheck import gradcheck
+from anyback.history import History
+from anyback.layers import (
+    MLP,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Residual,
+    Sequential,
+)
+from anyback.optimizers import (
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    Lion,
+    Momentum,
+    NAdam,
+    Nesterov,
+    RAdam,
+    RMSProp,
+)
+from anyback.trainer import Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Activation",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
+    "Adam",
+    "AdamW",
+    "BackendError",
+    "BatchNorm",
+    "CheckpointError",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "History",
+    "Layer",
+    "LayerNorm",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "RAdam",
+    "RMSProp",
+    "Residual",
+    "Sequential",
+    "Trainer",
+    "__version__",
+    "activations",
+    "available_backends",
+    "backend",
+    "callbacks",
+    "datasets",
+    "gates",
+    "gradcheck",
+    "initializers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "schedules",
+]

@@ -1,0 +1,129 @@
+"""The only rooms that name an array library: one module each, found by its name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from copy import copy
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from anyback.backends.base import Backend, BackendError, first_line
+
+__all__ = ["Backend", "BackendError", "available_backends", "backend", "to_host"]
+
+LIBRARIES = ("numpy", "cupy", "torch", "jax", "array_api_strict")
+
+
+def backend(name: str | Backend | None = None) -> Backend:
+    """Return the backend called `name`.
+
+    Parameters
+    ----------
+    name : str, Backend or None
+        A library, with a device of its own after a colon where wanted: ``"numpy"``, ``"cupy"``,
+        ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"jax"``, ``"array_api_strict"``. ``"auto"`` is a
+        GPU that works, else NumPy. None is what the environment variable ``ANYBACK_BACKEND`` says,
+        else ``"auto"``. A backend is returned as it is.
+
+    Returns
+    -------
+    Backend
+        The library on its device; asked again for the same name, the same object.
+
+    Raises
+    ------
+    TypeError
+        If it is no name.
+    ValueError
+        If no library is called so.
+    BackendError
+        If the library is not installed, or its device cannot be had.
+
+    Examples
+    --------
+    >>> backend("numpy").name
+    'numpy'
+    """
+    if isinstance(name, Backend):
+        return name
+    if not isinstance(name, str | None):
+        raise TypeError(f"backend must be a name such as 'numpy' or 'torch:cuda', got {name!r}")
+    name = name or os.environ.get("ANYBACK_BACKEND") or "auto"
+    return _auto() if name == "auto" else _connect(name)
+
+
+@cache
+def _connect(name: str) -> Backend:
+    library, _, device = name.partition(":")
+    if library not in LIBRARIES:
+        nearest = difflib.get_close_matches(library, [*LIBRARIES, "auto"], 1, 0.0)[0]
+        raise ValueError(
+            f"backend must be one of {', '.join(LIBRARIES)} or auto, got {name!r}: did you mean {nearest!r}?"
+        )
+    found: Backend = import_module(f"anyback.backends.{library}").connect(device or None)
+    return found
+
+
+@cache
+def _auto() -> Backend:
+    """Return CuPy where a GPU works, else NumPy, and say once which it is and why."""
+    try:
+        found, reason = _connect("cupy"), "a CUDA GPU works"
+        found.namespace.ones(1, device=found.device).sum()
+    except Exception as error:  # whatever a broken driver raises, NumPy still works
+        found, reason = _connect("numpy"), first_line(error)
+    found = copy(found)  # who asks for the library itself is not told of `auto`
+    found.reason = f"auto: {reason}"
+    return found
+
+
+def available_backends() -> dict[str, str]:
+    """Try every library and tell what came of it.
+
+    Returns
+    -------
+    dict of str to str
+        For each library ``"works: VERSION on DEVICE"``, or the one line that says why it does not.
+
+    Examples
+    --------
+    >>> available_backends()["numpy"].startswith("works: ")
+    True
+    """
+    return {library: _trial(library) for library in LIBRARIES}
+
+
+def _trial(library: str) -> str:
+    try:
+        found = _connect(library)
+        found.to_numpy(found.asarray(np.ones(2, "float32")) * 2.0)
+        version = import_module(library).__version__
+    except Exception as error:  # the point is to tell of any failure at all
+        return first_line(error)
+    return f"works: {version} on {found.device}"
+
+
+def to_host(x: Any) -> np.ndarray:
+    """Return `x` (an array of any library, a nested list, a data frame) as a NumPy array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If NumPy can make no array of `x`.
+    """
+    if isinstance(x, np.ndarray):
+        return np.asarray(x)  # a matrix would stay two-dimensional where a row is taken
+    library = type(x).__module__.partition(".")[0].removesuffix("lib")
+    if library in LIBRARIES and library != "numpy":
+        return _connect(library).to_numpy(x)
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        try:
+            host: np.ndarray = np.from_dlpack(x, device="cpu")
+        except TypeError:  # of before DLPack 1.0: it cannot be asked to move its data
+            host = np.from_dlpack(x)
+        return host
+    return np.asarray(x)

@@ -1,0 +1,50 @@
+"""array-api-strict: the standard and nothing more; a GPU's manners on a CPU, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anyback.arrays import Array
+from anyback.backends.base import Backend, BackendError
+
+__all__ = ["connect"]
+
+
+class StrictBackend(Backend):
+    """Arrays of array-api-strict, on one of its pretended devices."""
+
+    def __init__(self, namespace: Any, device: Any, name: str) -> None:
+        self.namespace, self.device, self.name = namespace, device, name
+        self.host = namespace.Device("CPU_DEVICE")
+
+    def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
+        """Return a copy of `x` on the device; integers as wide as the device has them."""
+        if dtype is None and x.dtype.kind == "i":
+            x = x.astype(self._integer)
+        return super().asarray(x, dtype)
+
+    @property
+    def _integer(self) -> str:
+        info = self.namespace.__array_namespace_info__()
+        return "int64" if "int64" in info.dtypes(device=self.device, kind="signed integer") else "int32"
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return a copy of `x` on the host, through the standard's own transfer."""
+        return np.array(x.to_device(self.host))
+
+
+def connect(device: str | None) -> Backend:
+    """Return the backend on ``CPU_DEVICE``, ``device1``, ``no_float64``..., or say why there is none."""
+    try:
+        import array_api_strict as namespace
+    except ImportError as error:
+        raise BackendError(
+            f"backend 'array_api_strict' needs array-api-strict ({error}): pip install array-api-strict"
+        ) from error
+    try:
+        found = namespace.Device(device or "CPU_DEVICE")
+    except ValueError as error:
+        raise BackendError(f"backend 'array_api_strict:{device}': {error}") from error
+    return StrictBackend(namespace, found, f"array_api_strict:{device}" if device else "array_api_strict")

@@ -1,0 +1,95 @@
+"""The protocol that every array library is used through, and its plain implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from anyback.arrays import Array
+
+__all__ = ["Backend", "BackendError", "first_line"]
+
+
+class BackendError(RuntimeError):
+    """An array library that was asked for cannot run here; the message says why and what to do."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+class Backend:
+    """An array library on one device.
+
+    Subclasses set the attributes and override what their library does differently; what stands here
+    works on any library that follows the standard.
+
+    Attributes
+    ----------
+    name : str
+        What `anyback.backend` takes: ``"numpy"``, ``"torch:cuda"``.
+    namespace : module
+        The library's array namespace.
+    device : object
+        The device on which `asarray` puts arrays.
+    reason : str
+        Why it was chosen.
+    """
+
+    name: str
+    namespace: Any
+    device: Any
+    reason: str = "asked for"
+
+    def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
+        """Return a copy of the host array `x` on the device, as `dtype` (a name) where given.
+
+        It is always a copy: some libraries would alias the memory of a NumPy array, and training
+        writes to its own arrays in place.
+        """
+        return self.namespace.asarray(np.array(x, dtype=dtype, order="C"), device=self.device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return a copy of `x` on the host."""
+        return np.array(x)
+
+    def indices(self, rows: np.ndarray) -> Array:
+        """Return row numbers in the form whose slices a compiled step takes fastest."""
+        return self.asarray(rows)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+
+    def check(self, dtype: str) -> None:
+        """Raise `BackendError` if the library cannot train in `dtype` as it is set up."""
+        if dtype == "float64" and self.wide != "float64":
+            raise BackendError(f"backend {self.name!r} has no float64: use dtype='float32'")
+
+    @property
+    def wide(self) -> str:
+        """Name of the widest real dtype of the device, for sums over many samples."""
+        info = self.namespace.__array_namespace_info__()
+        return "float64" if "float64" in info.dtypes(device=self.device, kind="real floating") else "float32"
+
+    def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
+        """Return a fast form of the pure `step`, whose first `donate` arguments may be overwritten."""
+        return step
+
+    def update(
+        self,
+        f: Callable[..., Any],
+        w: Array,
+        g: Array,
+        slots: Sequence[Array],
+        mask: Any,
+        scalars: Sequence[Any],
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Apply the update rule `f` of an optimizer: (P,) or (K, P) weights, gradient and slots."""
+        w, *slots = f(w, g, *slots, mask, *scalars)
+        return w, tuple(slots)
+
+    def __repr__(self) -> str:
+        return f"<anyback backend {self.name}>"

@@ -1,0 +1,72 @@
+"""CuPy: CUDA GPUs by index."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from anyback.arrays import Array
+from anyback.backends.base import Backend, BackendError
+
+__all__ = ["connect"]
+
+INSTALL = "install anyback[cuda12] or anyback[cuda13] to match the driver, or use backend='numpy'"
+
+
+class CupyBackend(Backend):
+    """Arrays of CuPy, on one CUDA device."""
+
+    def __init__(self, cupy: Any, namespace: Any, index: int) -> None:
+        self.cupy, self.namespace, self.device = cupy, namespace, cupy.cuda.Device(index)
+        self.name = f"cupy:{index}" if index else "cupy"
+
+    def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
+        """Return a copy of `x` in the memory of the GPU."""
+        with self.device:
+            return self.cupy.asarray(np.array(x, dtype=dtype, order="C"))
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return a copy of `x` on the host."""
+        return np.array(self.cupy.asnumpy(x))
+
+    def compile(self, step: Any, donate: int = 0) -> Any:
+        """Run `step` with this device as the current one, on which new arrays are made."""
+
+        def on_device(*arguments: Any) -> Any:
+            with self.device:
+                return step(*arguments)
+
+        return on_device
+
+    @property
+    def wide(self) -> str:
+        """Every CUDA device has float64."""
+        return "float64"
+
+    def synchronize(self) -> None:
+        """Wait for the GPU."""
+        self.device.synchronize()
+
+
+def connect(device: str | None) -> Backend:
+    """Return the backend of GPU number `device`, or say why there is none."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # CuPy warns of every optional library it lacks
+            import cupy
+            from array_api_compat import cupy as namespace
+    except ImportError as error:
+        raise BackendError(
+            f"backend 'cupy' needs CuPy, which cannot be imported ({error}): {INSTALL}"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy raises its own CUDA errors, and loader errors where there is no driver
+        raise BackendError(
+            f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU ({error}): {INSTALL}"
+        ) from error
+    number = "0" if device is None else device
+    if not number.isdecimal() or int(number) >= count:
+        raise BackendError(f"backend 'cupy:INDEX' takes a GPU number in [0, {count}), got {device!r}")
+    return CupyBackend(cupy, namespace, int(number))

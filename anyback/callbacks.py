@@ -1,0 +1,307 @@
+"""What can happen between epochs: stopping, saving, logging, looking."""
+
+# ruff: noqa: D102 - the methods of a callback are documented where Callback names them
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from anyback.trainer import Trainer
+
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "DivergenceError",
+    "EarlyStopping",
+    "GradientStatistics",
+    "JSONLog",
+    "Lambda",
+    "NaNGuard",
+    "ReduceOnPlateau",
+]
+
+
+class DivergenceError(ArithmeticError):
+    """Training has left the finite numbers."""
+
+
+class Callback:
+    """Base class: override what you need.
+
+    Attributes
+    ----------
+    order : int
+        Callbacks with a higher number run later; those that save run last, to save what others did.
+    """
+
+    order = 0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Run before the first epoch of a fit."""
+
+    def on_update(self, trainer: Trainer) -> None:
+        """Run after every update of the weights; reading from the device here costs a synchronisation."""
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        """Run after an epoch; `logs` are its figures, and what is added to them enters the history."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Run at every exit from fit, by exception too."""
+
+    def state(self) -> dict[str, Any]:
+        """Return JSON values that a resumed run needs."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+
+
+class _Monitor(Callback):
+    """Watch one figure for improvement."""
+
+    def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
+        if patience < 0:
+            raise ValueError(f"patience must not be negative, got {patience}")
+        lower = "loss" in monitor or "error" in monitor or "penalty" in monitor
+        self.monitor, self.patience, self.min_delta = monitor, patience, abs(min_delta)
+        self.sign = 1.0 if mode == "min" or (mode == "auto" and lower) else -1.0
+        self.best, self.waited = math.inf, 0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        if self.monitor.startswith("val_") and not trainer.validates:
+            raise ValueError(
+                f"monitor {self.monitor!r} needs validation_split or validation_data, got neither"
+            )
+        if not len(trainer.history):  # what another trainer's run left behind
+            self.best, self.waited = math.inf, 0
+
+    def improved(self, logs: dict[str, float]) -> bool:
+        """Return whether this epoch is the best so far, and count how long there was none."""
+        if self.monitor not in logs:
+            raise ValueError(f"monitor must be one of {', '.join(logs)}, got {self.monitor!r}")
+        value = self.sign * logs[self.monitor]
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+            return True
+        self.waited += 1
+        return False
+
+    def state(self) -> dict[str, Any]:
+        return {"best": None if math.isinf(self.best) else self.best, "waited": self.waited}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = math.inf if state["best"] is None else state["best"], state["waited"]
+
+
+class EarlyStopping(_Monitor):
+    """Stop when a figure has not improved for a while, and give the best weights back.
+
+    Parameters
+    ----------
+    monitor : str
+        A figure of the history.
+    patience : int
+        Epochs without improvement that are waited for; one more stops training.
+    min_delta : float
+        What counts as improvement.
+    mode : {"auto", "min", "max"}
+        Whether lower is better; auto: for losses, errors and penalties.
+    restore_best : bool
+        Whether the trainer has the weights of the best epoch at every exit from fit. A later fit goes
+        on from the last epoch, as if training had not been interrupted.
+
+    Examples
+    --------
+    >>> EarlyStopping("val_accuracy", patience=5).sign
+    -1.0
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, patience, min_delta, mode)
+        self.restore_best = restore_best
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        super().on_fit_start(trainer)
+        if self.waited > self.patience:
+            trainer.stop = True
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        if self.improved(logs):
+            if self.restore_best:
+                trainer.remember_best()
+        elif self.waited > self.patience:
+            trainer.stop = True
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self.restore_best:
+            trainer.use_best()
+
+
+class ReduceOnPlateau(_Monitor):
+    """Multiply the learning rate by `factor` when a figure has not improved for more than `patience` epochs.
+
+    Parameters
+    ----------
+    monitor, patience, min_delta, mode
+        As for `EarlyStopping`.
+    factor : float
+        In (0, 1).
+    floor : float
+        The learning rate's factor falls no lower than this share of where it began.
+
+    Examples
+    --------
+    >>> ReduceOnPlateau("val_loss", factor=0.5, patience=3).factor
+    0.5
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        floor: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, patience, min_delta, mode)
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must lie in (0, 1), got {factor}")
+        self.factor, self.floor = factor, floor
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        if not self.improved(logs) and self.waited > self.patience:
+            trainer.lr_factor = max(trainer.lr_factor * self.factor, self.floor)
+            self.waited = 0
+
+
+class Checkpoint(Callback):
+    """Save the run, so that it can be resumed exactly.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; ``{epoch}`` and ``{update}`` in its name become numbers, else it is replaced each time.
+    every : int
+        Epochs between saves.
+    updates : int, optional
+        Updates between saves, within epochs too.
+
+    Examples
+    --------
+    >>> Checkpoint("run-{epoch:03d}.safetensors", every=5).every
+    5
+    """
+
+    order = 100
+
+    def __init__(self, path: str | Path, every: int = 1, updates: int | None = None) -> None:
+        if every < 1 or (updates is not None and updates < 1):
+            raise ValueError(f"every and updates must be at least 1, got {every} and {updates}")
+        self.path, self.every, self.updates = str(path), every, updates
+
+    def on_update(self, trainer: Trainer) -> None:
+        if self.updates and trainer.updates % self.updates == 0:
+            self._save(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        if trainer.epoch % self.every == 0:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save(self.path.format(epoch=trainer.epoch, update=trainer.updates))
+
+
+class CSVLog(Callback):
+    """Write the history to a CSV file, anew after each epoch: one row an epoch, one column a figure."""
+
+    order = 50
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        names = list(dict.fromkeys([*trainer.history.names, *logs]))
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(trainer.history)
+
+
+class JSONLog(Callback):
+    """Write the history to a JSON Lines file, anew after each epoch: one object an epoch."""
+
+    order = 50
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in trainer.history), encoding="utf-8")
+
+
+class NaNGuard(Callback):
+    """Raise `DivergenceError` at the end of the first epoch whose loss is not finite."""
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise DivergenceError(
+                    f"{name} is {logs[name]} after epoch {trainer.epoch}: "
+                    "try a lower learning rate, clip_norm, or standardize=True"
+                )
+
+
+class GradientStatistics(Callback):
+    """Add the norm of the gradient of every parameter, "grad_norm.0.weight", to each epoch's figures.
+
+    Parameters
+    ----------
+    rows : int
+        The gradient is that of the first `rows` training samples, at the weights of the epoch's end.
+    """
+
+    def __init__(self, rows: int = 256) -> None:
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1, got {rows}")
+        self.rows = rows
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        for name, g in trainer.sample_gradient(self.rows).items():
+            logs[f"grad_norm.{name}"] = float(np.linalg.norm(g))
+
+
+class Lambda(Callback):
+    """Call functions: ``Lambda(on_epoch_end=lambda trainer, logs: print(logs))``.
+
+    Parameters
+    ----------
+    on_fit_start, on_update, on_epoch_end, on_fit_end : callable, optional
+        Called as the methods of `Callback` are.
+    """
+
+    def __init__(self, **functions: Callable[..., None]) -> None:
+        for name, function in functions.items():
+            if name not in ("on_fit_start", "on_update", "on_epoch_end", "on_fit_end"):
+                raise TypeError(
+                    f"Lambda takes on_fit_start, on_update, on_epoch_end and on_fit_end, got {name!r}"
+                )
+            setattr(self, name, function)

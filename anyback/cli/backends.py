@@ -1,0 +1,31 @@
+"""Which array libraries work here."""
+
+from __future__ import annotations
+
+import os
+
+from anyback.backends import available_backends, backend
+from anyback.cli.door import console
+from anyback.cli.report import table
+
+__all__ = ["backends"]
+
+
+def backends() -> None:
+    """Print each library with its version and device, or why it does not work, and what "auto" takes."""
+    made = table("backend", "works", "version", "device", "why not")
+    for column in made.columns:
+        column.justify = "left"
+    for name, told in available_backends().items():
+        found, works, place = told.partition("works: ")
+        if works:
+            version, _, device = place.partition(" on ")
+            made.add_row(name, "yes", version, device, "")
+        else:
+            made.add_row(name, "no", "", "", found)
+    out = console()
+    out.print(made)
+    chosen = backend("auto")
+    out.print(f"auto takes {chosen.name} ({chosen.reason.removeprefix('auto: ')})", markup=False)
+    if name := os.environ.get("ANYBACK_BACKEND"):
+        out.print(f"ANYBACK_BACKEND makes {name} the default", markup=False)

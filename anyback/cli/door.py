@@ -1,0 +1,71 @@
+"""Where the program meets its user: every foreseeable error becomes one line, here and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from anyback.backends import BackendError
+from anyback.callbacks import DivergenceError
+
+__all__ = ["Door", "console", "fail", "note"]
+
+_WRONG_INPUT = (ValueError, TypeError, OSError, BackendError)
+
+
+class Door(TyperGroup):
+    """The whole program: 0 when it worked, 1 when a run failed, 2 for wrong input, 130 after Ctrl-C."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Run a command line and exit; ``ctx.obj`` holds its arguments."""
+        standalone = options.pop("standalone_mode", True)
+        args = sys.argv[1:] if args is None else list(args)
+        try:
+            code = super().main(args, *rest, standalone_mode=False, obj=args, **options)
+        except _WRONG_INPUT as error:
+            code = _fail(error, 2)
+        except DivergenceError as error:
+            code = _fail(error, 1)
+        except (KeyboardInterrupt, typer.Abort):
+            code = _fail("interrupted", 130)
+        except Exception as error:
+            # A usage error: its class belongs to click, or to the copy of click in newer versions of typer.
+            if not hasattr(error, "format_message"):
+                raise
+            code = _fail(_usage(error), 2)
+        if standalone:
+            sys.exit(code or 0)
+        return code
+
+
+def console() -> Any:
+    """Return what prints results on standard output: coloured on a terminal, else plain text."""
+    from rich.console import Console
+
+    # Without a terminal there is no width to keep to, and a table folded at 80 is harder to read by programs.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def note(message: str) -> None:
+    """Print a message, which is no result, on standard error."""
+    print(message, file=sys.stderr)
+
+
+def fail(message: str) -> NoReturn:
+    """Refuse wrong input with a message that names it."""
+    raise ValueError(message)
+
+
+def _fail(error: object, code: int) -> int:
+    note("error: " + " ".join(str(error).split()))
+    return code
+
+
+def _usage(error: Any) -> str:
+    message = str(error.format_message()).rstrip(".")
+    path = getattr(getattr(error, "ctx", None), "command_path", "anyback")
+    return f"{message[:1].lower()}{message[1:]} (see '{path} --help')"

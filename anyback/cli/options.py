@@ -1,0 +1,108 @@
+"""The options of a training run, as typed and as kept in run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from anyback import metrics, optimizers
+from anyback.cli.door import fail
+from anyback.names import lookup
+from anyback.optimizers import Optimizer
+
+__all__ = ["Options", "any_case"]
+
+# What a run decays by where nothing was asked for: PyTorch's 0.01 hardly holds a small network back.
+_DECAY = {"AdamW": 0.3}
+# What a resumed run may have otherwise than before: how far it goes and when it gives up.
+_FREE = ("epochs", "patience")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for; the command line's help says what each option means."""
+
+    target: str | None
+    hidden: str
+    activation: str
+    dropout: float
+    loss: str
+    optimizer: str
+    lr: float | None
+    weight_decay: float | None
+    epochs: int
+    batch_size: str
+    validation: float
+    test: float
+    patience: int
+    metrics: str
+    standardize: bool
+    dtype: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("validation", "test"):
+            if not 0 <= getattr(self, name) < 1:
+                fail(f"--{name} must lie in [0, 1), got {getattr(self, name)}")
+
+    @property
+    def units(self) -> list[int]:
+        """Units of each hidden layer."""
+        units = [part.strip() for part in self.hidden.split(",")] if self.hidden.strip() else []
+        wrong = next((part for part in units if not part.isdecimal() or int(part) < 1), None)
+        if wrong is not None:
+            fail(f"--hidden must be numbers of units such as 128,64, got {wrong!r} in {self.hidden!r}")
+        return [int(part) for part in units]
+
+    @property
+    def batch(self) -> int | None:
+        """Samples a batch; None for all of them."""
+        if self.batch_size == "full":
+            return None
+        if not self.batch_size.isdecimal() or int(self.batch_size) < 1:
+            fail(f"--batch-size must be an integer of at least 1 or 'full', got {self.batch_size!r}")
+        return int(self.batch_size)
+
+    def metric_names(self, default: Sequence[str]) -> list[str]:
+        """Return the metrics that were asked for, or the default."""
+        if self.metrics == "auto":
+            return list(default)
+        names = [] if self.metrics == "none" else [name.strip() for name in self.metrics.split(",")]
+        for name in names:
+            lookup("metric", name, metrics)
+        return names
+
+    def make_optimizer(self) -> Optimizer:
+        """Return the optimizer, with its own defaults where nothing was asked for."""
+        kind: Any = lookup("optimizer", any_case(self.optimizer, optimizers.__all__), optimizers)
+        decay = _DECAY.get(kind.__name__) if self.weight_decay is None else self.weight_decay
+        given = {"lr": self.lr, "weight_decay": decay}
+        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[no-any-return]
+
+    def stored(self) -> dict[str, Any]:
+        """Return the options as JSON values."""
+        return asdict(self)
+
+    def resumed(self, stored: dict[str, Any], given: set[str], run: str) -> Options:
+        """Return the options of a stored run, with those typed now that may change.
+
+        Raises
+        ------
+        ValueError
+            If one was typed that may not.
+        """
+        before = replace(self, **{f.name: stored[f.name] for f in fields(self) if f.name in stored})
+        for name in given & {f.name for f in fields(self)} - set(_FREE):
+            old, new = getattr(before, name), getattr(self, name)
+            if old != new:
+                fail(
+                    f"--{name.replace('_', '-')} was {old} in {run}, got {new}: "
+                    "a resumed run goes on as it began, only --epochs and --patience may change"
+                )
+        return replace(before, **{name: getattr(self, name) for name in _FREE if name in given})
+
+
+def any_case(name: str, names: Sequence[str]) -> str:
+    """Return the one of `names` that is `name` in any case, else `name` itself."""
+    return next((other for other in names if other.lower() == name.lower()), name)

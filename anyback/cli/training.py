@@ -1,0 +1,196 @@
+"""One training run: data in, run folder out."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from anyback import __version__, metrics, plots
+from anyback.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, JSONLog, NaNGuard
+from anyback.cli import folder as folders
+from anyback.cli.door import fail, note
+from anyback.cli.options import Options
+from anyback.cli.parts import Parts
+from anyback.cli.report import summary
+from anyback.cli.task import Task, read
+from anyback.data import fingerprint
+from anyback.layers import MLP
+from anyback.tables import Table
+from anyback.trainer import Trainer
+
+__all__ = ["resume", "train"]
+
+
+def train(
+    options: Options, data: str, out: Path | None, backend: str | None, quiet: bool, command: list[str]
+) -> None:
+    """Train a new network and leave a run folder."""
+    table = read(data, options.target, options.loss)
+    task = Task.of(table, options.loss)
+    parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
+    trainer = Trainer(
+        MLP(options.units, task.outputs, activation=options.activation, dropout=options.dropout),
+        task.loss,
+        options.make_optimizer(),
+        backend=backend,
+        dtype=options.dtype,
+        seed=options.seed,
+        metrics=options.metric_names(task.metrics),
+        standardize=options.standardize,
+    ).build(table.x.shape[1])
+    about = _about(options, data, table, task, trainer, command)
+    folder = folders.create(out, data)
+    folders.note_down(folder, about)
+    _run(trainer, task, parts, options, folder, about, quiet)
+
+
+def resume(
+    options: Options, given: set[str], data: str, run: Path, backend: str | None, quiet: bool, command: list[str]
+) -> None:
+    """Continue a run where its checkpoint stands."""
+    opened = folders.open_run(run, backend)
+    if not opened.about:
+        fail(f"--resume {run} needs a run folder with a run.json")
+    options = options.resumed(opened.about["options"], given, str(run))
+    table = read(data, options.target, options.loss)
+    if fingerprint(table.x, table.y) != opened.data["fingerprint"]:
+        fail(f"{data} is not the data of {run}, which learned from {opened.data['path']}: rows or values differ")
+    task, trainer = opened.task, opened.trainer
+    parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
+    about = _about(options, data, table, task, trainer, command)
+    if trainer.epoch >= options.epochs:
+        note(f"--epochs {options.epochs} is the total, and {trainer.epoch} are done: nothing is left to train")
+    _run(trainer, task, parts, options, opened.path.parent, about, quiet)
+
+
+def _run(
+    trainer: Trainer,
+    task: Task,
+    parts: Parts,
+    options: Options,
+    folder: Path,
+    about: dict[str, Any],
+    quiet: bool,
+) -> None:
+    checkpoint = folder / folders.CHECKPOINT
+    callbacks: list[Callback] = [
+        NaNGuard(),
+        CSVLog(folder / "history.csv"),
+        JSONLog(folder / "history.jsonl"),
+        Checkpoint(checkpoint),
+    ]
+    if parts.validation is not None:
+        callbacks.append(EarlyStopping("val_loss", options.patience))
+    bar = not quiet and sys.stderr.isatty() and trainer.epoch < options.epochs
+    if not quiet and not bar:
+        callbacks.append(_Lines(options.epochs))
+    ended, start = "to the end", time.perf_counter()
+    try:
+        trainer.fit(
+            *parts.training,
+            epochs=options.epochs,
+            batch_size=options.batch,
+            validation_data=parts.validation,
+            callbacks=callbacks,
+            verbose=int(bar),
+        )
+        if trainer.epoch < options.epochs:
+            ended = "stopped early"
+    except KeyboardInterrupt:
+        if not checkpoint.exists():
+            note("interrupted before the first epoch was over: nothing is kept")
+            raise
+        # The trainer may stand in the middle of a step; its file stands between two epochs.
+        trainer = Trainer.load(checkpoint, backend=trainer.backend)
+        trainer.use_best()
+        ended = "interrupted"
+    finally:
+        if not checkpoint.exists():
+            folders.discard(folder)
+    seconds = time.perf_counter() - start
+    trainer.save(checkpoint)
+    rows = list(trainer.history)
+    about["training"] = {
+        "ended": ended,
+        "epochs": trainer.epoch,
+        "best_epoch": plots.best_epoch(rows),
+        "updates": trainer.updates,
+        "seconds": round(seconds, 3),
+    }
+    about["figures"] = {
+        name: {"rows": len(x), **trainer.evaluate(x, y)} for name, (x, y) in parts.named().items()
+    }
+    folders.note_down(folder, about)
+    _draw(trainer, task, parts, folder, about)
+    if quiet:
+        print(folder)
+    else:
+        summary(about, str(folder))
+    if ended == "interrupted":
+        note(f"interrupted: continue with --resume {folder}")
+        raise typer.Exit(130)
+
+
+def _draw(trainer: Trainer, task: Task, parts: Parts, folder: Path, about: dict[str, Any]) -> None:
+    plots.curves(trainer.history, folder / "curves.png", loss=task.loss)
+    part, (x, y) = list(parts.named().items())[-1]
+    z = trainer.predict(x)
+    if task.classes is not None:
+        matrix = metrics.confusion_matrix(z, y)
+        plots.confusion(matrix, task.classes, folder / "confusion_matrix.png", part=part)
+    else:
+        name = about["data"]["target"] or "target"
+        plots.predicted_against_true(
+            task.decide(z), y, folder / "predicted_against_true.png", name=name, part=part
+        )
+
+
+def _about(
+    options: Options, data: str, table: Table, task: Task, trainer: Trainer, command: list[str]
+) -> dict[str, Any]:
+    """Return what run.json tells before training."""
+    library = sys.modules.get(trainer.backend.name.partition(":")[0])
+    version = getattr(library, "__version__", "")
+    # Without a header a column's number is no name, and only an option that was given counts.
+    named = table.target if table.features or data.endswith(".npz") else None
+    return {
+        "command": shlex.join(["anyback", *command]),
+        "data": {
+            "path": data,
+            "absolute": str(Path(data).absolute()) if Path(data).exists() else None,
+            "fingerprint": fingerprint(table.x, table.y),
+            "width": table.x.shape[1],
+            "features": table.features,
+            "target": options.target if named is None else named,
+            "classes": task.classes,
+        },
+        "loss": task.loss,
+        "outputs": task.outputs,
+        "units": options.units,
+        "parameters": trainer.layout.size,
+        "optimizer": type(trainer.optimizer).__name__,
+        "lr": trainer.lr,
+        "options": options.stored(),
+        "backend": {"name": trainer.backend.name, "version": version, "reason": trainer.backend.reason},
+        "versions": {"anyback": __version__, "python": sys.version.split()[0]},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+class _Lines(Callback):
+    """Progress for a log file, where a bar would be garbage: a line on standard error every ten seconds."""
+
+    def __init__(self, epochs: int, seconds: float = 10.0) -> None:
+        self.epochs, self.seconds, self.last = epochs, seconds, time.perf_counter()
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        """Print a line if it is time."""
+        if time.perf_counter() - self.last >= self.seconds:
+            self.last = time.perf_counter()
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in logs.items() if name not in ("epoch", "lr"))
+            note(f"epoch {trainer.epoch}/{self.epochs}: {shown}")

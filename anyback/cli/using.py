@@ -1,0 +1,108 @@
+"""What a trained run is for: evaluating it and predicting with it."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from anyback import metrics
+from anyback.cli.door import console, fail
+from anyback.cli.folder import Run, open_run
+from anyback.cli.parts import held_out
+from anyback.cli.report import figures, per_class
+from anyback.cli.task import flat, read
+from anyback.data import fingerprint
+from anyback.tables import load_inputs
+
+__all__ = ["evaluate", "predict"]
+
+
+def evaluate(run: Path, data: str, target: str | None, backend: str | None, everything: bool) -> None:
+    """Print loss, metrics and, for classes, precision, recall and F1 of each."""
+    opened = open_run(run, backend)
+    task, trainer = opened.task, opened.trainer
+    # Data sets that ship or have IDX files know their target by themselves.
+    if target is None and Path(data).is_file():
+        target = opened.data.get("target")
+    table = read(data, target, task.loss, task.classes, opened.features)
+    if task.classes is None and table.kind == "labels":
+        fail(f"{data} holds class labels, but {run} predicts {task.outputs} real numbers")
+    x, y, part = table.x, table.y, "all rows"
+    if not everything:
+        share = opened.about.get("options", {}).get("test", 0.0)
+        same = opened.data.get("fingerprint") == fingerprint(table.x, table.y)
+        _, held = held_out(table, share if same else 0.0)
+        if held is not None:
+            (x, y), part = held, "held out"
+    encoded = task.encode(np.asarray(y))
+    values = {"rows": len(x), **trainer.evaluate(x, encoded)}
+    out = console()
+    out.print(figures({part: values}, title=f"{run} on {data}"))
+    if task.classes is not None:
+        out.print(per_class(metrics.confusion_matrix(trainer.predict(x), encoded), task.classes))
+
+
+def predict(run: Path, data: str, out: Path | None, proba: bool, backend: str | None) -> None:
+    """Write predictions, one row for each of the data's."""
+    if out is not None and out.suffix not in (".csv", ".npy"):
+        fail(f"--out must end in .csv or .npy, got {str(out)!r}")
+    opened = open_run(run, backend)
+    target = opened.data.get("target")
+    table = load_inputs(data, opened.features, ignore=[target] if target else [])
+    x = flat(table.x)
+    if out is not None and out.suffix == ".npy":
+        np.save(out, _array(opened, x, proba), allow_pickle=False)
+        return
+    columns = _columns(opened, x, proba)
+    with _opened(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _array(run: Run, x: np.ndarray, proba: bool) -> np.ndarray:
+    if proba:
+        return _probabilities(run, x)
+    decided = run.task.decide(run.trainer.predict(x))
+    if run.task.classes is None or all(name == str(i) for i, name in enumerate(run.task.classes)):
+        return decided
+    return np.array(run.task.classes)[decided]
+
+
+def _columns(run: Run, x: np.ndarray, proba: bool) -> dict[str, Iterable[Any]]:
+    """Return the columns of the CSV file by name."""
+    classes = run.task.classes
+    decided = run.task.decide(run.trainer.predict(x))
+    if classes is None:
+        if proba:
+            run.trainer.predict_proba(x[:1])  # says why not
+        # NumPy writes as many digits as tell the numbers of a dtype apart.
+        shown = decided.astype(str)
+        names = ["prediction"] if shown.shape[1] == 1 else [f"prediction_{i}" for i in range(shown.shape[1])]
+        return dict(zip(names, shown.T, strict=True))
+    columns: dict[str, Iterable[Any]] = {"prediction": [classes[i] for i in decided.tolist()]}
+    if proba:
+        columns |= {f"p_{name}": p.astype(str) for name, p in zip(classes, _probabilities(run, x).T, strict=True)}
+    return columns
+
+
+def _probabilities(run: Run, x: np.ndarray) -> np.ndarray:
+    """Return probabilities (n, classes): the one output of two classes gives that of the second."""
+    p = run.trainer.predict_proba(x)
+    return np.concatenate([1 - p, p], axis=1) if run.task.classes and p.shape[1] == 1 else p
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[TextIO]:
+    """Open the file, or take standard output."""
+    if out is None:
+        yield sys.stdout
+    else:
+        with out.open("w", newline="", encoding="utf-8") as file:
+            yield file

@@ -1,0 +1,117 @@
+"""Clipping: gradients kept from being too large.
+
+All work on one flat gradient (P,), or on K of them (K, P) at once, each by its own norm, and read nothing
+back to the host.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+from anyback.arrays import Array, namespace
+
+__all__ = ["clip_by_norm", "clip_by_value", "global_norm"]
+
+
+def global_norm(g: Array) -> Array:
+    """Return the Euclidean norm over the last axis.
+
+    Equation: top sqrt(sum (g / top)^2) with top = max |g|, because in single precision squares overflow from
+    2e19 on and vanish below 1e-23, long before the norm itself does.
+
+    Parameters
+    ----------
+    g : array (..., P)
+        Flat gradients.
+
+    Returns
+    -------
+    array (..., 1)
+        One norm for each; NaN where anything is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> global_norm(np.asarray([3.0, -4.0]))
+    array([5.])
+    """
+    xp = namespace(g)
+    top = xp.max(xp.abs(g), axis=-1, keepdims=True)
+    top = xp.where(top == 0.0, 1.0, top)
+    scaled = g / top
+    scaled *= scaled
+    return top * xp.sqrt(xp.sum(scaled, axis=-1, keepdims=True))
+
+
+def clip_by_norm(g: Array, limit: float) -> Array:
+    """Return the gradient, shortened to the norm `limit` if it is longer.
+
+    Equation: g / max(1, |g| / limit). A gradient that is short enough comes back bit for bit, zero included.
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
+
+    Parameters
+    ----------
+    g : array (..., P)
+        Flat gradients, each with its own norm over the last axis.
+    limit : float
+        Largest norm.
+
+    Returns
+    -------
+    array (..., P)
+        All NaN where the norm is NaN.
+
+    Raises
+    ------
+    ValueError
+        If `limit` is not positive and finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clip_by_norm(np.asarray([3.0, -4.0]), 1.0)
+    array([ 0.6, -0.8])
+    """
+    limit = _limit(limit)
+    excess = global_norm(g) / limit
+    return g / namespace(g).where(excess <= 1.0, 1.0, excess)
+
+
+def clip_by_value(g: Array, limit: float) -> Array:
+    """Return the gradient with each element cut to [-limit, limit].
+
+    Parameters
+    ----------
+    g : array (...)
+        Gradients.
+    limit : float
+        Largest size of an element.
+
+    Returns
+    -------
+    array (...)
+        NaN where `g` is NaN.
+
+    Raises
+    ------
+    ValueError
+        If `limit` is not positive and finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clip_by_value(np.asarray([0.5, -4.0]), 1.0)
+    array([ 0.5, -1. ])
+    """
+    limit = _limit(limit)
+    return namespace(g).clip(g, -limit, limit)
+
+
+def _limit(limit: Any) -> float:
+    """Return a Python float: one of NumPy's would promote float32 arrays."""
+    if not isinstance(limit, Real) or isinstance(limit, bool) or not 0 < float(limit) < math.inf:
+        raise ValueError(f"limit must be positive and finite, got {limit!r}")
+    return float(limit)

@@ -1,0 +1,318 @@
+"""From what a user has to what training needs: checked, split, standardised, cast.
+
+Everything here happens on the host, once, before training starts. A GPU would take a label out of
+range without a word, and (n, 1) minus (n,) is silently (n, n).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyback.backends import to_host
+from anyback.backends.base import first_line
+
+__all__ = ["Scaler", "as_inputs", "as_targets", "as_weights", "cast", "fingerprint", "positive"]
+
+# Rows converted to float64 at a time, so that a large data set is never held twice as wide.
+_CHUNK = 8192
+
+
+def as_inputs(x: Any, name: str = "x", sample_shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return `x` as a host array (n, ...) of real numbers, all finite, n >= 1.
+
+    Parameters
+    ----------
+    x : array of any library, nested list or data frame
+        Samples along the first axis.
+    name : str
+        What to call it in errors.
+    sample_shape : tuple of int, optional
+        The shape that one sample must have.
+
+    Raises
+    ------
+    TypeError
+        If the elements are no real numbers.
+    ValueError
+        If there are no samples, the shape is another, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> as_inputs([[1.0, 2.0], [3.0, float("nan")]])
+    Traceback (most recent call last):
+    ...
+    ValueError: x must be finite, got nan at (1, 1)
+    """
+    array = _real(x, name)
+    if array.ndim < 2:
+        raise ValueError(
+            f"{name} must have shape (samples, features), got {array.shape}: one feature is x[:, None]"
+        )
+    if sample_shape is not None and array.shape[1:] != sample_shape:
+        raise ValueError(f"{name} must have samples of shape {sample_shape}, got {array.shape[1:]}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    return _finite(array, name)
+
+
+def as_targets(
+    y: Any, kind: str, outputs: int, samples: int, *, soft: bool = False, name: str = "y"
+) -> np.ndarray:
+    """Return `y` as the host array that a loss takes.
+
+    Parameters
+    ----------
+    y : array of any library or list
+        Labels (n,); for the other kinds (n, outputs), or (n,) where there is one output.
+    kind : {"labels", "signs", "unit interval", "counts", "reals"}
+        What the loss says its targets are.
+    outputs : int
+        Number of outputs of the model; of classes, for labels.
+    samples : int
+        Number of rows of x.
+    soft : bool
+        Whether probabilities (n, outputs) may stand for labels.
+    name : str
+        What to call it in errors.
+
+    Returns
+    -------
+    ndarray
+        int64 (n,) for labels, else float64 (n, outputs).
+
+    Raises
+    ------
+    TypeError
+        If labels are no integers, or other targets no real numbers.
+    ValueError
+        If shape, length or values do not fit.
+
+    Examples
+    --------
+    >>> as_targets([0, 12], "labels", outputs=10, samples=2)
+    Traceback (most recent call last):
+    ...
+    ValueError: y: labels must be integers in [0, 10), got 12 at row 1
+    """
+    array = _real(y, name)
+    if array.shape[:1] != (samples,):
+        raise ValueError(
+            f"x and {name} must have the same number of rows, got {samples} and shape {array.shape}"
+        )
+    if kind == "labels":
+        if soft and array.ndim == 2 and array.shape[1] == outputs > 1:
+            return _probabilities(_finite(array, name).astype(np.float64), name)
+        return _labels(array, outputs, name)
+    shape = array.shape
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.shape != (samples, outputs):
+        raise ValueError(f"{name} must have shape ({samples}, {outputs}) for {outputs} outputs, got {shape}")
+    array = _finite(array, name).astype(np.float64)
+    allowed = {
+        "signs": (np.abs(array) == 1, "-1 or 1"),
+        "unit interval": ((array >= 0) & (array <= 1), "in [0, 1]"),
+        "counts": (array >= 0, "counts, not negative"),
+        "reals": (np.True_, ""),
+    }[kind]
+    _require(np.broadcast_to(allowed[0], array.shape), array, f"{name} must be {allowed[1]}")
+    return array
+
+
+def as_weights(
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | Sequence[float] | None,
+    y: np.ndarray,
+    outputs: int,
+) -> np.ndarray | None:
+    """Return the weight of each sample, its own times its class's, float64 (n,); None if there is neither.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, all are zero, or shapes and classes do not fit.
+    """
+    weight = None
+    if sample_weight is not None:
+        weight = _finite(_real(sample_weight, "sample_weight"), "sample_weight").astype(np.float64)
+        if weight.shape != (len(y),):
+            raise ValueError(f"sample_weight must have shape ({len(y)},), got {weight.shape}")
+        _require(weight >= 0, weight, "sample_weight must not be negative")
+    if class_weight is not None:
+        own = _class_weights(class_weight, y, outputs)
+        weight = own if weight is None else weight * own
+    if weight is not None and not weight.any():
+        raise ValueError("the weights of all samples are 0: nothing could be learned")
+    return weight
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Standardising: (x - mean) / scale, in float64, before the cast to the training dtype.
+
+    After the cast it would be too late: time stamps with a small spread keep one distinct float32
+    value. Columns that are constant keep their scale.
+
+    Attributes
+    ----------
+    mean, scale : ndarray (features,)
+        float64, of a sample's shape; None means as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])
+    >>> Scaler.fit(x)(x, "float32").tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+
+    mean: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    @classmethod
+    def fit(cls, x: np.ndarray) -> Scaler:
+        """Learn mean and standard deviation of each column of `x` (n, ...)."""
+        with np.errstate(over="ignore"):
+            mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
+            var = np.zeros_like(mean)
+            for i in range(0, len(x), _CHUNK):
+                var += np.sum((x[i : i + _CHUNK] - mean) ** 2, axis=0) / len(x)
+        if not np.isfinite(var).all():
+            raise ValueError(f"x is too large to be standardised, got a value of size {np.abs(x).max():.3g}")
+        # A constant column of large numbers has the rounding of its mean for a variance.
+        constant = np.all(x == x[:1], axis=0)
+        return cls(mean, np.where(constant | (var == 0), 1.0, np.sqrt(var)))
+
+    def __call__(self, x: np.ndarray, dtype: str, name: str = "x") -> np.ndarray:
+        """Return `x` standardised and cast; raise ValueError where a value does not fit into `dtype`."""
+        out = np.empty(x.shape, dtype)
+        with np.errstate(over="ignore"):
+            for i in range(0, len(x), _CHUNK):
+                part = x[i : i + _CHUNK]
+                out[i : i + _CHUNK] = part if self.mean is None else (part - self.mean) / self.scale
+        _require(np.isfinite(out), x, f"{name} must fit into {dtype}")
+        return out
+
+
+def cast(x: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """Return finite numbers as `dtype`; raise ValueError where a value does not fit into it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cast(np.array([1.0, 1e300]), "float32", "y")
+    Traceback (most recent call last):
+    ...
+    ValueError: y must fit into float32, got 1e+300 at row 1
+    """
+    with np.errstate(over="ignore"):
+        out = x.astype(dtype)
+    _require(np.isfinite(out), x, f"{name} must fit into {dtype}")
+    return out
+
+
+def fingerprint(*arrays: np.ndarray | None) -> str:
+    """Return a short hash of arrays: their shapes, dtypes and bytes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> two = fingerprint(np.zeros(2))
+    >>> two == fingerprint(np.zeros(2)), two == fingerprint(np.zeros(3))
+    (True, False)
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        if array is not None:
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data if array.size else b"")
+    return digest.hexdigest()
+
+
+def positive(name: str, value: Any) -> int:
+    """Return `value` as an int, or raise ValueError if it is no integer of at least 1.
+
+    Examples
+    --------
+    >>> positive("epochs", 3)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+def _real(x: Any, name: str) -> np.ndarray:
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name} must have no masked elements, got {np.sum(np.ma.getmaskarray(x))} of them")
+    try:
+        array = to_host(x)
+    except Exception as error:  # every library refuses in its own way what is no array
+        raise TypeError(
+            f"{name} must be an array or a nested list of numbers, "
+            f"got {type(x).__name__} ({first_line(error)})"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        hint = f" such as {array.ravel()[0]!r}" if array.size else ""
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{hint}")
+    return array
+
+
+def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind == "f":
+        _require(np.isfinite(array), array, f"{name} must be finite")
+    return array
+
+
+def _require(fits: np.ndarray, array: np.ndarray, message: str) -> None:
+    """Raise, naming the first element that does not fit."""
+    if not fits.all():
+        place = tuple(int(i) for i in np.argwhere(~fits)[0])
+        where = f"row {place[0]}" if array.ndim == 1 else str(place)
+        raise ValueError(f"{message}, got {array[place]} at {where}")
+
+
+def _labels(array: np.ndarray, classes: int, name: str) -> np.ndarray:
+    if array.shape[1:] == (1,):
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name}: labels must have shape ({len(array)},), got {array.shape}")
+    if array.dtype.kind == "f":
+        raise TypeError(
+            f"{name}: labels must be integers in [0, {classes}), got {array.dtype} values such as {array[0]}"
+        )
+    _require((array >= 0) & (array < classes), array, f"{name}: labels must be integers in [0, {classes})")
+    return array.astype(np.int64)
+
+
+def _probabilities(array: np.ndarray, name: str) -> np.ndarray:
+    _require((array >= 0) & (array <= 1), array, f"{name}: probabilities must lie in [0, 1]")
+    total = array.sum(axis=1)
+    _require(np.abs(total - 1) < 1e-3, total, f"{name}: probabilities of a row must sum to 1")
+    return array
+
+
+def _class_weights(given: Mapping[int, float] | Sequence[float], y: np.ndarray, outputs: int) -> np.ndarray:
+    classes = outputs if y.ndim == 1 else max(outputs, 2)
+    factor = np.ones(classes)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"class_weight must be a mapping or a sequence of numbers, got {given!r}")
+    for label, value in given.items() if isinstance(given, Mapping) else enumerate(given):
+        if not isinstance(label, int | np.integer) or not 0 <= label < classes:
+            raise ValueError(f"class_weight names class {label!r}, expected one of 0 to {classes - 1}")
+        try:
+            factor[label] = float(value)
+        except (TypeError, ValueError):
+            factor[label] = np.nan
+        if not 0 <= factor[label] < np.inf:
+            raise ValueError(f"class_weight must be finite and not negative, got {value!r} for class {label}")
+    if not isinstance(given, Mapping) and len(given) != classes:
+        raise ValueError(f"class_weight must give {classes} values, got {len(given)}")
+    labels = y if y.ndim == 1 else (y[:, 0] > 0).astype(int) if y.shape[1] == 1 else y.argmax(axis=1)
+    own: np.ndarray = factor[labels]
+    return own

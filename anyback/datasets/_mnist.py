@@ -1,0 +1,164 @@
+"""MNIST from IDX files, fetched once into a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from anyback.arrays import Array
+from anyback.datasets._idx import read_idx
+
+__all__ = ["mnist"]
+
+_MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+_SHA256 = {
+    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+
+
+def mnist(
+    path: str | os.PathLike[str] | None = None, *, download: bool = True
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return MNIST: 60,000 handwritten digits for training and 10,000 held out.
+
+    Reads the four IDX files, compressed by gzip or not, from `path` or from the cache folder. Those that are
+    missing are downloaded into that folder, once: their SHA-256 is checked before they get their name. Other
+    data sets in the same four files (Fashion-MNIST, KMNIST) are read as well, for what is already there is
+    taken as it is.
+
+    Parameters
+    ----------
+    path : str or os.PathLike, optional
+        The folder with the files. By default ``$ANYBACK_DATA/mnist``, else ``$XDG_CACHE_HOME/anyback/mnist``,
+        else ``~/.cache/anyback/mnist``.
+    download : bool, default: True
+        Whether files that are missing may be downloaded (11 MB in all).
+
+    Returns
+    -------
+    (x_train, y_train), (x_test, y_test) : tuple of tuple of numpy.ndarray
+        ``x`` is float32 in [0, 1] of shape (n, 784), ``x.reshape(-1, 28, 28)`` the pictures; ``y`` is int64
+        in [0, 10) of shape (n,).
+
+    Raises
+    ------
+    FileNotFoundError
+        If files are missing and cannot be downloaded. A single file can be read with `read_idx`.
+    ValueError
+        If a file is damaged, or pictures and labels do not fit together.
+
+    Notes
+    -----
+    Source: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document
+    recognition", Proceedings of the IEEE, 1998.
+
+    Examples
+    --------
+    >>> mnist("no/such/folder", download=False)
+    Traceback (most recent call last):
+    FileNotFoundError: MNIST: train-images-idx3-ubyte.gz, ... are missing in no/such/folder; ...
+    """
+    folder = _cache() if path is None else Path(path)
+    missing = [name for name in _SHA256 if _find(folder, name) is None]
+    reason = ""
+    if missing and download:
+        try:
+            for name in missing:
+                _download(folder, name)
+            missing = []
+        except (OSError, HTTPException, ValueError) as error:
+            reason = f" and could not be downloaded ({error})"
+            missing = [name for name in missing if _find(folder, name) is None]
+    if missing:
+        names = ", ".join(f"{name}.gz" for name in missing)
+        verb = "is" if len(missing) == 1 else "are"
+        raise FileNotFoundError(
+            f"MNIST: {names} {verb} missing in {folder}{reason}; put the files there, "
+            f"or name their folder by mnist(path) or, as its parent, by the variable ANYBACK_DATA"
+        )
+    return read_part(folder, "train"), read_part(folder, "t10k")
+
+
+def _cache() -> Path:
+    """Return the folder in which MNIST is kept."""
+    if root := os.environ.get("ANYBACK_DATA"):
+        return Path(root).expanduser() / "mnist"
+    # The XDG specification has relative paths ignored.
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "anyback" / "mnist"
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """Return the file called `name`, or as other copies of the data set call it, or None."""
+    dotted = name.replace("-idx", ".idx")
+    for candidate in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
+        if (folder / candidate).is_file():
+            return folder / candidate
+    return None
+
+
+def parts(folder: Path) -> list[str]:
+    """Return which of the parts "train" and "t10k" are whole in a folder."""
+    found = {name for name in _SHA256 if _find(folder, name)}
+    return [p for p in ("train", "t10k") if all(name in found for name in _SHA256 if name.startswith(p))]
+
+
+def read_part(folder: Path, part: str) -> tuple[Array, Array]:
+    """Return pictures (n, pixels) and labels (n,) of the part called "train" or "t10k"."""
+    images, labels = (_find(folder, name) for name in _SHA256 if name.startswith(part))
+    if images is None or labels is None:
+        raise FileNotFoundError(f"{folder}: {part}-images-idx3-ubyte or {part}-labels-idx1-ubyte is missing")
+    x, y = read_idx(images), read_idx(labels)
+    if x.ndim != 3 or x.dtype != np.uint8:
+        raise ValueError(f"{images}: expected uint8 pictures (n, rows, columns), got {x.dtype} {x.shape}")
+    if y.ndim != 1 or y.dtype != np.uint8:
+        raise ValueError(f"{labels}: expected uint8 labels (n,), got {y.dtype} {y.shape}")
+    if len(x) != len(y):
+        raise ValueError(
+            f"{folder}: {len(x)} pictures in {images.name}, but {len(y)} labels in {labels.name}"
+        )
+    pixels = x.shape[1] * x.shape[2]
+    return x.reshape(len(x), pixels).astype(np.float32) / np.float32(255), y.astype(np.int64)
+
+
+def _download(folder: Path, name: str) -> None:
+    """Fetch one file from the first mirror that has it; it gets its name when it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target, errors = folder / f"{name}.gz", []
+    # In the same folder, for a rename is atomic only within a file system.
+    temporary = folder / f".{target.name}.{secrets.token_hex(4)}"
+    for mirror in _MIRRORS:
+        try:
+            digest = hashlib.sha256()
+            with (
+                urllib.request.urlopen(mirror + target.name, timeout=30) as source,
+                temporary.open("xb") as sink,
+            ):
+                while chunk := source.read(1 << 16):
+                    digest.update(chunk)
+                    sink.write(chunk)
+                sink.flush()
+                os.fsync(sink.fileno())
+            if digest.hexdigest() != _SHA256[name]:
+                raise ValueError(
+                    f"SHA-256 of {target.name} is {digest.hexdigest()}, expected {_SHA256[name]}"
+                )
+            os.replace(temporary, target)
+            return
+        except (OSError, HTTPException, ValueError) as error:
+            errors.append(f"{mirror}: {error}")
+        finally:
+            temporary.unlink(missing_ok=True)
+    raise OSError("; ".join(errors))

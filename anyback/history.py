@@ -1,0 +1,50 @@
+"""What a run reported, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+__all__ = ["History"]
+
+
+@dataclass
+class History:
+    """The figures of each epoch.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One dict an epoch: "epoch" (from 1), "loss", each metric, and the same with "val_" before it where
+        there is validation data; "penalty" where the trainer has penalties; "lr", the learning rate that
+        the next update would have. Values are floats.
+
+    Examples
+    --------
+    >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    >>> history["loss"], history.last["loss"], len(history)
+    ([0.5, 0.25], 0.25, 2)
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.names:
+            raise KeyError(f"history has {', '.join(self.names) or 'nothing yet'}, not {name!r}")
+        return [row[name] for row in self.rows if name in row]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        return iter(self.rows)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all figures, in order of appearance."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The newest epoch's figures; empty before the first."""
+        return self.rows[-1] if self.rows else {}

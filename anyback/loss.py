@@ -1,0 +1,298 @@
+"""What a loss is: a formula of single samples, with checks, weights, sums and means made for it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+from anyback.arrays import Array, Vjp, device, namespace
+
+__all__ = ["Loss", "kind_of", "loss"]
+
+_TARGETS = ("labels", "signs", "unit interval", "counts", "reals")
+_kinds: dict[tuple[type, Any], str] = {}
+
+
+def kind_of(x: Array) -> str:
+    """Return the kind of the numbers in `x`, remembered by the dtype."""
+    key = type(x), x.dtype  # dtypes of different libraries do not compare
+    kind = _kinds.get(key)
+    if kind is None:
+        names = ("real floating", "signed integer", "unsigned integer", "bool")
+        kind = next((n for n in names if namespace(x).isdtype(x.dtype, n)), "other")
+        _kinds[key] = kind
+    return kind
+
+
+def _follows(name: str, x: Array, xp: Any) -> None:
+    """Raise TypeError unless `x` is an array of the library `xp`."""
+    try:
+        same = namespace(x) is xp
+    except TypeError:
+        same = False
+    if not same:
+        got = f"{type(x).__module__}.{type(x).__qualname__}"
+        raise TypeError(f"{name} must be an array of the library of pred, {xp.__name__}, got {got}")
+
+
+class Loss:
+    """A loss made from a function of single samples: what the decorator `loss` returns.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(pred, target, **options) -> (l, vjp)`` or ``(l, vjp, weight)``; see `loss`.
+    targets : str
+        What targets are: "labels", "signs", "unit interval", "counts" or "reals".
+    link : str, optional
+        Name of the activation that makes probabilities of predictions.
+    probabilities : bool
+        Whether a loss of labels takes floating-point probabilities (..., B, k) as well.
+
+    Attributes
+    ----------
+    targets, link, probabilities
+        As given.
+    options : dict
+        Names of the options with their default values.
+
+    Raises
+    ------
+    ValueError
+        If `targets` is none of the five kinds.
+
+    Examples
+    --------
+    >>> huber.targets, huber.link, huber.options
+    ('reals', None, {'delta': 1.0})
+    """
+
+    __name__: str
+    __wrapped__: Callable[..., Any]
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        targets: str,
+        link: str | None = None,
+        probabilities: bool = False,
+    ) -> None:
+        if targets not in _TARGETS:
+            raise ValueError(f"targets must be one of {', '.join(map(repr, _TARGETS))}, got {targets!r}")
+        update_wrapper(self, function)
+        self.targets = targets
+        self.link = link
+        self.probabilities = probabilities
+        signature = inspect.signature(function)
+        pred, target, *options = signature.parameters.values()
+        self.options: dict[str, Any] = {p.name: p.default for p in options}
+        weight = inspect.Parameter("sample_weight", inspect.Parameter.KEYWORD_ONLY, default=None)
+        self.__signature__ = signature.replace(parameters=[pred, target, weight, *options])
+
+    def __repr__(self) -> str:
+        """Return the name under which the loss is imported."""
+        return f"{self.__module__}.{self.__name__}"
+
+    def __reduce__(self) -> str:
+        """Copy and pickle as functions do: by name."""
+        return self.__name__
+
+    def __call__(
+        self, pred: Array, target: Array, *, sample_weight: Array | None = None, **options: Any
+    ) -> tuple[Array, Vjp]:
+        """Return the mean loss of the batch and its vector-Jacobian product.
+
+        Parameters
+        ----------
+        pred : array (..., B, k)
+            Predictions, floating point.
+        target : array
+            Labels (B,) or (..., B); for every other kind of target (B, k) or (..., B, k).
+        sample_weight : array (B,) or (..., B), optional
+            Weight of each sample; the mean divides by the sum of the weights. If that is 0, value and
+            gradient are 0.
+        **options
+            Options of this loss.
+
+        Returns
+        -------
+        value : array (...)
+            sum(weight * l) / sum(weight) over the batch.
+        vjp : callable
+            ``vjp(dloss=1.0) -> dpred``, dloss a float or an array (...), dpred (..., B, k).
+
+        Raises
+        ------
+        TypeError
+            If an argument is no array of the library of `pred`, or has the wrong kind of numbers.
+        ValueError
+            If a shape does not fit or an option is out of range.
+        """
+        total_loss, total, sums_vjp = self.sums(pred, target, sample_weight, **options)
+        if isinstance(total, int):
+            scale: Array = max(total, 1)
+        else:
+            # Division by infinity makes value and gradient 0 where nothing has any weight.
+            scale = namespace(pred).where(total == 0.0, float("inf"), total)
+
+        def vjp(dloss: float | Array = 1.0) -> Array:
+            return sums_vjp(dloss / scale)
+
+        return total_loss / scale, vjp
+
+    def sums(
+        self, pred: Array, target: Array, sample_weight: Array | None = None, **options: Any
+    ) -> tuple[Array, Any, Vjp]:
+        """Return the weighted sum of the losses, the total weight and the derivative of that sum.
+
+        Training steps use it: sums of several batches add up to an exact mean.
+
+        Parameters
+        ----------
+        pred, target, sample_weight, **options
+            As in a call of the loss.
+
+        Returns
+        -------
+        value : array (...)
+            sum(weight * l) over the batch.
+        total : int or array
+            Sum of the weights, () or (...); the int B if there are no weights.
+        vjp : callable
+            ``vjp(dl=1.0) -> dpred``, dl a float or an array (...), dpred (..., B, k).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in a call of the loss.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> pred = np.asarray([[1.0], [2.0]])
+        >>> value, total, vjp = mean_squared_error.sums(pred, np.zeros((2, 1)), np.asarray([1.0, 3.0]))
+        >>> print(value, total)
+        13.0 4.0
+        >>> vjp()
+        array([[ 2.],
+               [12.]])
+        """
+        xp = namespace(pred)
+        target = self._checked(pred, target, xp)
+        each, sample_vjp, *own = self.__wrapped__(pred, target, **options)
+        total: Any = each.shape[-1]
+        weight = None
+        if sample_weight is not None:
+            weight = _checked_weight(sample_weight, each, xp)
+            total = xp.sum(weight, axis=-1)
+            each = weight * each
+        if own:
+            total = xp.sum(own[0] if weight is None else weight * own[0], axis=-1)
+
+        def vjp(dl: float | Array = 1.0) -> Array:
+            if isinstance(dl, int | float):
+                dl = float(dl)  # a NumPy float64 is a float too, and would promote float32
+            else:
+                if dl.dtype != pred.dtype:
+                    dl = xp.astype(dl, pred.dtype)
+                lead, got = tuple(pred.shape[:-2]), tuple(dl.shape)
+                if got not in ((), lead):
+                    raise ValueError(f"dloss must be a number or of the shape {lead} of the loss, got {got}")
+                if got:
+                    dl = dl[..., None, None]
+            if weight is not None:
+                dl = dl * weight[..., None]
+            return sample_vjp(dl)
+
+        return xp.sum(each, axis=-1), total, vjp
+
+    def _checked(self, pred: Array, target: Array, xp: Any) -> Array:
+        """Return `target` in a dtype that mixes with `pred`; raise if the two do not fit."""
+        kind = kind_of(pred)
+        if kind != "real floating":
+            raise TypeError(f"pred must hold floating-point numbers, got {pred.dtype}")
+        shape = tuple(pred.shape)
+        if len(shape) < 2 or not shape[-1]:
+            raise ValueError(f"pred must have the shape (..., B, k) of B samples and k outputs, got {shape}")
+        _follows("target", target, xp)
+        got, kind = tuple(target.shape), kind_of(target)
+        if self.targets == "labels" and not (self.probabilities and kind == "real floating"):
+            if kind not in ("signed integer", "unsigned integer"):
+                expected = f"integer labels of shape {shape[-2:-1]}"
+                if self.probabilities:
+                    expected += f" or probabilities of shape {shape[-2:]}"
+                raise TypeError(f"target must be {expected}, got {target.dtype}")
+            if not got or got != shape[:-1][-len(got) :]:
+                raise ValueError(f"target must be labels of shape {shape[-2:-1]} for pred {shape}, got {got}")
+            # Unsigned labels do not compare with signed ones on every library.
+            if kind == "unsigned integer":
+                target = xp.astype(target, xp.arange(1, device=device(pred)).dtype)
+            return target
+        if len(got) < 2 or got != shape[-len(got) :]:
+            raise ValueError(f"target must have the shape {shape[-2:]} for pred {shape}, got {got}")
+        if kind == "other":
+            raise TypeError(f"target must hold real numbers, got {target.dtype}")
+        return target if target.dtype == pred.dtype else xp.astype(target, pred.dtype)
+
+
+def _checked_weight(weight: Array, each: Array, xp: Any) -> Array:
+    """Return `weight` in the dtype of the losses `each`; raise unless its shape is theirs or (B,)."""
+    _follows("sample_weight", weight, xp)
+    shape, got = tuple(each.shape), tuple(weight.shape)
+    if not got or got != shape[-len(got) :]:
+        raise ValueError(f"sample_weight must have the shape {shape[-1:]} of the batch, got {got}")
+    if kind_of(weight) == "other":
+        raise TypeError(f"sample_weight must hold real numbers, got {weight.dtype}")
+    return weight if weight.dtype == each.dtype else xp.astype(weight, each.dtype)
+
+
+def loss(
+    *, targets: str, link: str | None = None, probabilities: bool = False
+) -> Callable[[Callable[..., Any]], Loss]:
+    """Make a `Loss` of a function of single samples.
+
+    The function is ``f(pred, target, *, option=default, ...) -> (l, vjp)`` with pred (..., B, k), l (..., B)
+    the loss of each sample and ``vjp(dl) -> dpred``, where dl is a Python float or broadcasts to
+    (..., B, 1). The target is checked before, and already has the dtype of pred unless it holds labels.
+    The function may return a third value (..., B): what each sample counts in the total weight, if
+    that is not 1. l contains this weight already, and the mean divides by its sum.
+
+    Parameters
+    ----------
+    targets : str
+        What targets are: "labels" (integers in [0, k)), "signs" (-1 and 1), "unit interval", "counts" (0 or
+        more) or "reals".
+    link : str, optional
+        Name of the activation that makes probabilities of predictions: "sigmoid" or "softmax".
+    probabilities : bool
+        Whether a loss of labels takes floating-point probabilities (..., B, k) as well.
+
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @loss(targets="reals")
+    ... def largest_error(pred, target):
+    ...     xp = namespace(pred)
+    ...     l = xp.max(xp.abs(pred - target), axis=-1)
+    ...     def vjp(dl):
+    ...         worst = xp.abs(pred - target) == l[..., None]
+    ...         return dl * xp.where(worst, xp.sign(pred - target), 0.0)
+    ...     return l, vjp
+    >>> value, vjp = largest_error(np.asarray([[1.0, -3.0]]), np.zeros((1, 2)))
+    >>> print(value)
+    3.0
+    >>> vjp()
+    array([[ 0., -1.]])
+    """
+
+    def decorate(function: Callable[..., Any]) -> Loss:
+        return Loss(function, targets, link, probabilities)
+
+    return decorate

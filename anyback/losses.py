@@ -1,0 +1,748 @@
+"""Losses: each compares predictions with targets and returns a value with its vector-Jacobian product.
+
+``value, vjp = huber(pred, target)`` is the mean over the batch, and ``vjp()`` its gradient with respect to
+`pred`. Predictions are (..., B, k): B samples of k outputs, and any axes before them are
+independent networks trained at once, so that the value has shape (...). A loss of several outputs is
+their mean, except for the losses of classes, where the k outputs belong to one choice.
+
+A loss is written for one sample, as a function of (..., B, k) that gives (..., B), and `loss` makes
+the rest: checks, weights of samples, sums and means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from anyback.activations import log_softmax, sigmoid, softplus
+from anyback.arrays import Array, Vjp, device, namespace
+from anyback.loss import kind_of, loss
+
+__all__ = [
+    "binary_cross_entropy",
+    "focal",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "multiclass_hinge",
+    "poisson",
+    "quantile",
+    "smooth_l1",
+    "softmax_cross_entropy",
+]
+
+_LOG_2 = 0.6931471805599453
+
+
+@loss(targets="reals")
+def mean_squared_error(pred: Array, target: Array) -> tuple[Array, Vjp]:
+    """Mean squared error, l = sum_j (z_j - t_j)^2 / k.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Predictions z.
+    target : array (B, k) or (..., B, k)
+        Real targets t.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = mean_squared_error(np.asarray([[1.0], [3.0]]), np.zeros((2, 1)))
+    >>> print(value)
+    5.0
+    >>> vjp()
+    array([[1.],
+           [3.]])
+    """
+    d = pred - target
+    k = d.shape[-1]
+    return namespace(d).sum(d * d, axis=-1) / k, lambda dl: d * (dl * (2.0 / k))
+
+
+@loss(targets="reals")
+def mean_absolute_error(pred: Array, target: Array) -> tuple[Array, Vjp]:
+    """Mean absolute error, l = sum_j abs(z_j - t_j) / k, with the derivative 0 at 0.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Predictions z.
+    target : array (B, k) or (..., B, k)
+        Real targets t.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = mean_absolute_error(np.asarray([[1.0], [-3.0]]), np.zeros((2, 1)))
+    >>> print(value)
+    2.0
+    >>> vjp()
+    array([[ 0.5],
+           [-0.5]])
+    """
+    d = pred - target
+    k = d.shape[-1]
+    xp = namespace(d)
+    return xp.sum(xp.abs(d), axis=-1) / k, lambda dl: xp.sign(d) * (dl * (1.0 / k))
+
+
+@loss(targets="reals")
+def huber(pred: Array, target: Array, *, delta: float = 1.0) -> tuple[Array, Vjp]:
+    """Huber loss: d^2 / 2 where abs(d) <= delta, else delta (abs(d) - delta / 2), d = z - t, mean over k.
+
+    With c = min(max(d, -delta), delta) it is c (d - c / 2) and its derivative is c (Huber, "Robust
+    estimation of a location parameter", 1964).
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Predictions z.
+    target : array (B, k) or (..., B, k)
+        Real targets t.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    delta : float
+        Where the square turns into a line; positive, in units of the target.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit, or `delta` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = huber(np.asarray([[1.0], [3.0]]), np.zeros((2, 1)))
+    >>> print(value)
+    1.5
+    >>> vjp()
+    array([[0.5],
+           [0.5]])
+    """
+    _check_positive("delta", delta)
+    d = pred - target
+    k = d.shape[-1]
+    xp = namespace(d)
+    c = xp.clip(d, -delta, delta)
+    return xp.sum(c * (d - 0.5 * c), axis=-1) / k, lambda dl: c * (dl * (1.0 / k))
+
+
+@loss(targets="reals")
+def smooth_l1(pred: Array, target: Array, *, beta: float = 1.0) -> tuple[Array, Vjp]:
+    """Smooth L1 loss: d^2 / (2 beta) where abs(d) < beta, else abs(d) - beta / 2, d = z - t, mean over k.
+
+    It is the Huber loss of delta = beta divided by beta (Girshick, "Fast R-CNN", 2015).
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Predictions z.
+    target : array (B, k) or (..., B, k)
+        Real targets t.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    beta : float
+        Where the square turns into a line; positive, in units of the target.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit, or `beta` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = smooth_l1(np.asarray([[1.0], [3.0]]), np.zeros((2, 1)), beta=2.0)
+    >>> print(value)
+    1.125
+    >>> vjp()
+    array([[0.25],
+           [0.5 ]])
+    """
+    _check_positive("beta", beta)
+    each, vjp = huber.__wrapped__(pred, target, delta=beta)
+    return each / beta, lambda dl: vjp(dl / beta)
+
+
+@loss(targets="reals")
+def log_cosh(pred: Array, target: Array) -> tuple[Array, Vjp]:
+    """Logarithm of the hyperbolic cosine, l = sum_j log(cosh(z_j - t_j)) / k.
+
+    Near 0 it is d^2 / 2, far away abs(d) - log(2); its derivative is tanh(d).
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Predictions z.
+    target : array (B, k) or (..., B, k)
+        Real targets t.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = log_cosh(np.asarray([[1000.0], [0.0]]), np.zeros((2, 1)))
+    >>> print(value.round(4))
+    499.6534
+    >>> vjp()
+    array([[0.5],
+           [0. ]])
+    """
+    d = pred - target
+    k = d.shape[-1]
+    xp = namespace(d)
+    a = xp.abs(d)
+    each = xp.sum(a + (xp.log1p(xp.exp(-2.0 * a)) - _LOG_2), axis=-1) / k
+    return each, lambda dl: xp.tanh(d) * (dl * (1.0 / k))
+
+
+@loss(targets="reals")
+def quantile(pred: Array, target: Array, *, quantile: float = 0.5) -> tuple[Array, Vjp]:
+    """Pinball loss: q (t - z) where t > z, else (1 - q) (z - t), mean over k.
+
+    Its minimum is the q-th quantile of the targets; 0.5 is half the absolute error (Koenker and
+    Bassett, "Regression quantiles", 1978). The derivative at z = t is 1 / 2 - q.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Predictions z.
+    target : array (B, k) or (..., B, k)
+        Real targets t.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    quantile : float
+        The quantile q, in (0, 1).
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit, or `quantile` is not in (0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = quantile(np.asarray([[1.0], [-3.0]]), np.zeros((2, 1)), quantile=0.75)
+    >>> print(value)
+    1.25
+    >>> vjp()
+    array([[ 0.125],
+           [-0.375]])
+    """
+    if not 0.0 < quantile < 1.0:
+        raise ValueError(f"quantile must be in (0, 1), got {quantile}")
+    d = pred - target
+    k = d.shape[-1]
+    xp = namespace(d)
+    tilt = 0.5 - quantile
+    each = xp.sum(0.5 * xp.abs(d) + tilt * d, axis=-1) / k
+    return each, lambda dl: (0.5 * xp.sign(d) + tilt) * (dl * (1.0 / k))
+
+
+@loss(targets="counts")
+def poisson(pred: Array, target: Array) -> tuple[Array, Vjp]:
+    """Poisson loss, l = sum_j (exp(z_j) - t_j z_j) / k, for predictions z of the logarithm of a rate.
+
+    It is the negative log-likelihood without the term log(t!), which no prediction changes.
+    It overflows where exp(z) does: above z = 88 in single precision.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Logarithms z of rates.
+    target : array (B, k) or (..., B, k)
+        Counts t, 0 or more.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = poisson(np.zeros((2, 1)), np.asarray([[1.0], [4.0]]))
+    >>> print(value)
+    1.0
+    >>> vjp()
+    array([[ 0. ],
+           [-1.5]])
+    """
+    xp = namespace(pred)
+    rate = xp.exp(pred)
+    k = pred.shape[-1]
+    return xp.sum(rate - target * pred, axis=-1) / k, lambda dl: (rate - target) * (dl * (1.0 / k))
+
+
+@loss(targets="unit interval", link="sigmoid")
+def binary_cross_entropy(
+    pred: Array,
+    target: Array,
+    *,
+    label_smoothing: float = 0.0,
+    pos_weight: float | Array | Sequence[float] | None = None,
+) -> tuple[Array, Vjp]:
+    """Binary cross entropy of logits: -t log(s(z)) - (1 - t) log(1 - s(z)), s the sigmoid, mean over k.
+
+    Computed as softplus(z) - t z, it is exact for logits of any size.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Logits z, k independent yes-or-no questions.
+    target : array (B, k) or (..., B, k)
+        Probabilities t in [0, 1].
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    label_smoothing : float
+        e in [0, 1): t becomes (1 - e) t + e / 2 (Szegedy et al., "Rethinking the inception
+        architecture", 2016).
+    pos_weight : float, or array or sequence (k,), optional
+        Factor of the term t log(s(z)) (as in PyTorch, it does not enter the mean's denominator).
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit, or `label_smoothing` is not in [0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = binary_cross_entropy(np.asarray([[0.0], [1e4]]), np.ones((2, 1)))
+    >>> print(value.round(6))
+    0.346574
+    >>> vjp()
+    array([[-0.25],
+           [ 0.  ]])
+    """
+    _check_smoothing(label_smoothing)
+    xp = namespace(pred)
+    k = pred.shape[-1]
+    t = (1.0 - label_smoothing) * target + 0.5 * label_smoothing if label_smoothing else target
+    s, s_vjp = softplus(pred)  # -log(1 - s(z)), and -log(s(z)) is s - z
+    if pos_weight is None:
+        return xp.sum(s - t * pred, axis=-1) / k, lambda dl: (s_vjp(1.0) - t) * (dl * (1.0 / k))
+    w = pos_weight if isinstance(pos_weight, int | float) else _per_output("pos_weight", pos_weight, pred, xp)
+    wt = w * t
+    c = wt + (1.0 - t)
+    # s - z would lose all digits for a large z, softplus(-z) does not.
+    n, n_vjp = softplus(-pred)
+    return xp.sum(wt * n + (1.0 - t) * s, axis=-1) / k, lambda dl: (s_vjp(c) - wt) * (dl * (1.0 / k))
+
+
+@loss(targets="unit interval", link="sigmoid")
+def focal(pred: Array, target: Array, *, gamma: float = 2.0, alpha: float | None = None) -> tuple[Array, Vjp]:
+    """Focal loss of logits: binary cross entropy times (1 - p_t)^gamma, mean over k.
+
+    p_t = t p + (1 - t) (1 - p) with p = s(z) is the probability given to the truth: what is already
+    right counts less (Lin et al., "Focal loss for dense object detection", 2017).
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Logits z, k independent yes-or-no questions.
+    target : array (B, k) or (..., B, k)
+        Probabilities t in [0, 1].
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    gamma : float
+        Focus, at least 1 (0 would be `binary_cross_entropy`).
+    alpha : float, optional
+        Additional factor t alpha + (1 - t) (1 - alpha); the paper takes 0.25.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit, `gamma` is below 1 or `alpha` not in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = focal(np.asarray([[0.0], [1e4]]), np.ones((2, 1)))
+    >>> print(value.round(6))
+    0.086643
+    >>> vjp().round(6)
+    array([[-0.149143],
+           [ 0.      ]])
+    """
+    if not gamma >= 1.0:
+        raise ValueError(f"gamma must be at least 1, got {gamma}")
+    if alpha is not None and not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha must be in [0, 1], got {alpha}")
+    xp = namespace(pred)
+    k = pred.shape[-1]
+    s, _ = softplus(pred)
+    p, _ = sigmoid(pred)
+    n, _ = sigmoid(-pred)  # 1 - p, exact for large logits
+    ce = s - target * pred
+    miss = p + target * (n - p)  # 1 - p_t, whose derivative is (1 - 2 t) p (1 - p)
+    a = miss ** (gamma - 1.0)
+    if alpha is not None:
+        a = a * ((1.0 - alpha) + (2.0 * alpha - 1.0) * target)
+
+    def vjp(dl: float | Array) -> Array:
+        steepness = gamma * (1.0 - 2.0 * target) * (p * n)
+        return a * (miss * (p - target) + steepness * ce) * (dl * (1.0 / k))
+
+    return xp.sum(a * miss * ce, axis=-1) / k, vjp
+
+
+@loss(targets="signs")
+def hinge(pred: Array, target: Array, *, squared: bool = False) -> tuple[Array, Vjp]:
+    """Hinge loss, l = sum_j max(0, 1 - t_j z_j) / k, or its terms squared: a support vector machine's.
+
+    Cortes and Vapnik, "Support-vector networks" (1995). The derivative at the kink is 0.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Scores z.
+    target : array (B, k) or (..., B, k)
+        Signs t, -1 or 1.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    squared : bool
+        Square each term.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = hinge(np.asarray([[-1.0], [3.0]]), np.ones((2, 1)))
+    >>> print(value)
+    1.0
+    >>> vjp()
+    array([[-0.5],
+           [ 0. ]])
+    """
+    xp = namespace(pred)
+    k = pred.shape[-1]
+    m = xp.clip(1.0 - target * pred, min=0.0)
+    if squared:
+        return xp.sum(m * m, axis=-1) / k, lambda dl: target * m * (dl * (-2.0 / k))
+    return xp.sum(m, axis=-1) / k, lambda dl: xp.where(m <= 0.0, 0.0, target * (dl * (-1.0 / k)))
+
+
+@loss(targets="labels")
+def multiclass_hinge(
+    pred: Array,
+    target: Array,
+    *,
+    squared: bool = False,
+    margin: float = 1.0,
+    class_weight: Array | Sequence[float] | None = None,
+) -> tuple[Array, ...]:
+    """Multiclass hinge loss, l = sum_{j != y} max(0, z_j - z_y + margin), or its terms squared.
+
+    Weston and Watkins, "Support vector machines for multi-class pattern recognition" (1999). The sum is
+    not divided by the number of classes, as PyTorch's ``multi_margin_loss`` is.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Scores z.
+    target : array of integers (B,) or (..., B)
+        Labels y in [0, k).
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    squared : bool
+        Square each term.
+    margin : float
+        By how much the score of the right class has to lead.
+    class_weight : array or sequence (k,), optional
+        Weight of the samples of each class; multiplied with `sample_weight`.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError
+        If the target does not hold integers.
+    ValueError
+        If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = multiclass_hinge(np.asarray([[2.0, 1.5, -3.0]]), np.asarray([0]))
+    >>> print(value)
+    0.5
+    >>> vjp()
+    array([[-1.,  1.,  0.]])
+    """
+    xp = namespace(pred)
+    own = _one_hot(target, pred, xp)
+    z_y = xp.sum(xp.where(own, pred, 0.0), axis=-1, keepdims=True)
+    m = xp.where(own, 0.0, xp.clip(pred - z_y + margin, min=0.0))
+    each = xp.sum(m * m if squared else m, axis=-1)
+
+    def vjp(dl: float | Array) -> Array:
+        g = 2.0 * m if squared else xp.astype(m > 0.0, pred.dtype)
+        return xp.where(own, -xp.sum(g, axis=-1, keepdims=True), g) * dl
+
+    if class_weight is None:
+        return each, vjp
+    weights = _per_output("class_weight", class_weight, pred, xp)
+    weight = xp.sum(xp.where(own, weights, 0.0), axis=-1)
+    return weight * each, lambda dl: vjp(dl * weight[..., None]), weight
+
+
+@loss(targets="labels", link="softmax", probabilities=True)
+def softmax_cross_entropy(
+    pred: Array,
+    target: Array,
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: Array | Sequence[float] | None = None,
+) -> tuple[Array, ...]:
+    """Cross entropy of the softmax of logits, l = -sum_c q_c log(p_c), p = softmax(z).
+
+    q is 1 at the label, or the given probabilities. The derivative is p - q.
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Logits z.
+    target : array of integers (B,) or (..., B), or of floats (B, k) or (..., B, k)
+        Labels in [0, k), or the probabilities q of the classes.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+    label_smoothing : float
+        e in [0, 1): q becomes (1 - e) q + e / k (Szegedy et al., "Rethinking the inception
+        architecture", 2016).
+    class_weight : array or sequence (k,), optional
+        w in l = -sum_c w_c q_c log(p_c). The mean divides by the sum over samples of sum_c w_c q_c, q before
+        smoothing: for labels, what PyTorch does.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError
+        If the target holds neither integers nor floating-point numbers.
+    ValueError
+        If shapes do not fit, or `label_smoothing` is not in [0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = softmax_cross_entropy(np.zeros((1, 4)), np.asarray([2]))
+    >>> print(value.round(6))
+    1.386294
+    >>> vjp()
+    array([[ 0.25,  0.25, -0.75,  0.25]])
+    """
+    _check_smoothing(label_smoothing)
+    xp = namespace(pred)
+    labels = kind_of(target) == "signed integer"
+    if labels:
+        one_hot = _one_hot(target, pred, xp)
+        if class_weight is None and not label_smoothing:
+            return _softmax_cross_entropy_of_labels(pred, one_hot, xp)
+        q = xp.astype(one_hot, pred.dtype)
+    else:
+        q = target
+    weights = None if class_weight is None else _per_output("class_weight", class_weight, pred, xp)
+    own = () if weights is None else (xp.sum(weights * q, axis=-1),)
+    if label_smoothing:
+        q = (1.0 - label_smoothing) * q + label_smoothing / pred.shape[-1]
+    if weights is not None:
+        q = weights * q
+    log_p, log_p_vjp = log_softmax(pred)
+    return -xp.sum(q * log_p, axis=-1), lambda dl: log_p_vjp(-q * dl), *own
+
+
+def _one_hot(labels: Array, pred: Array, xp: Any) -> Array:
+    """Return for labels (..., B) the array of booleans (..., B, k) that is true at the labels."""
+    return labels[..., None] == xp.arange(pred.shape[-1], device=device(pred))
+
+
+def _softmax_cross_entropy_of_labels(z: Array, one_hot: Array, xp: Any) -> tuple[Array, Vjp]:
+    """Return the plain case, which runs in every training step, in as few operations as it takes."""
+    z = z - xp.max(z, axis=-1, keepdims=True)
+    e = xp.exp(z)
+    s = xp.sum(e, axis=-1, keepdims=True)
+    each = xp.log(s[..., 0]) - xp.sum(xp.where(one_hot, z, 0.0), axis=-1)
+
+    def vjp(dl: float | Array) -> Array:
+        p = e / s
+        p -= xp.astype(one_hot, p.dtype)
+        p *= dl
+        return p
+
+    return each, vjp
+
+
+@loss(targets="unit interval", link="softmax")
+def kl_divergence(pred: Array, target: Array) -> tuple[Array, Vjp]:
+    """Kullback-Leibler divergence from the softmax of logits, l = sum_c t_c (log(t_c) - log(p_c)).
+
+    p = softmax(z) and 0 log(0) = 0. Log-probabilities are logits too: their softmax gives them back. Kullback
+    and Leibler, "On information and sufficiency" (1951).
+
+    Parameters
+    ----------
+    pred : array (..., B, k)
+        Logits z of one choice among k classes.
+    target : array (B, k) or (..., B, k)
+        Probabilities t of the classes.
+    sample_weight : array (B,) or (..., B), optional
+        Weight of each sample; the mean divides by the sum of the weights.
+
+    Returns
+    -------
+    value : array (...)
+        Mean loss of the batch, not divided by k.
+    vjp : callable
+        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, vjp = kl_divergence(np.zeros((1, 2)), np.asarray([[1.0, 0.0]]))
+    >>> print(value.round(6))
+    0.693147
+    >>> vjp()
+    array([[-0.5,  0.5]])
+    """
+    xp = namespace(pred)
+    log_p, log_p_vjp = log_softmax(pred)
+    log_t = xp.log(xp.where(target == 0.0, 1.0, target))
+    return xp.sum(target * (log_t - log_p), axis=-1), lambda dl: log_p_vjp(-target * dl)
+
+
+def _per_output(name: str, values: Array, pred: Array, xp: Any) -> Array:
+    """Return an array or sequence, one value for each of the k outputs, as an array (k,) beside `pred`."""
+    if isinstance(values, list | tuple) or namespace(values) is not xp:
+        values = xp.asarray(values, dtype=pred.dtype, device=device(pred))
+    elif values.dtype != pred.dtype:
+        values = xp.astype(values, pred.dtype)
+    k, got = pred.shape[-1], tuple(values.shape)
+    if got != (k,):
+        raise ValueError(f"{name} must hold one number for each of {k} outputs, got the shape {got}")
+    return values
+
+
+def _check_smoothing(label_smoothing: float) -> None:
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0.0:
+        raise ValueError(f"{name} must be positive, got {value}")

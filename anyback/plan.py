@@ -1,0 +1,156 @@
+"""What one call of fit decides before its first step: data checked, split, standardised, on the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from anyback.backends import Backend
+from anyback.data import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint, positive
+from anyback.objective import Objective
+from anyback.random import Draw, Purpose
+from anyback.step import Data
+
+__all__ = ["Intake", "Plan"]
+
+Checked: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Intake:
+    """The door through which a model's data comes: what it must look like, and where it goes.
+
+    Attributes
+    ----------
+    loss : Objective
+        Says what targets are.
+    in_shape : tuple of int
+        Shape of a sample.
+    outputs : int
+        Number of the model's outputs.
+    backend, dtype
+        Where the data goes.
+    scaler : Scaler
+        How inputs are standardised.
+    """
+
+    loss: Objective
+    in_shape: tuple[int, ...]
+    outputs: int
+    backend: Backend
+    dtype: str
+    scaler: Scaler
+
+    def check(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        name: str = "",
+    ) -> Checked:
+        """Return inputs, targets and weights as host arrays that fit the model, or raise."""
+        x = as_inputs(x, f"{name}x", self.in_shape)
+        if class_weight is not None and not self._one_class():
+            raise ValueError(f"class_weight needs one class a sample, got it with loss {self.loss.name!r}")
+        soft = self.loss.probabilities
+        y = as_targets(y, self.loss.targets, self.outputs, len(x), soft=soft, name=f"{name}y")
+        return x, y, as_weights(sample_weight, class_weight, y, self.outputs)
+
+    def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Data:
+        """Standardise, cast and upload what was checked."""
+        put = self.backend.asarray
+        return (
+            put(self.scaler(x, self.dtype)),
+            put(y if y.dtype.kind == "i" else cast(y, self.dtype, "y")),
+            None if weight is None else put(cast(weight, self.dtype, "sample_weight")),
+        )
+
+    def _one_class(self) -> bool:
+        """Return whether each sample is of one class: not for numbers, nor for several yes-or-no outputs."""
+        if self.loss.targets in ("reals", "counts"):
+            return False
+        return self.loss.targets == "labels" or self.loss.link == "softmax" or self.outputs == 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A fit's data and how it goes through it.
+
+    Attributes
+    ----------
+    intake : Intake
+        With the scaler learned.
+    data, validation : tuple of arrays
+        On the device; validation None where there is none.
+    samples, batch_size, accumulate : int
+        Training samples, samples a batch, batches an update.
+    shuffle : bool
+        Whether each epoch has its own order.
+    identity : dict
+        What must be the same to resume within an epoch.
+    """
+
+    intake: Intake
+    data: Data
+    validation: Data | None
+    samples: int
+    batch_size: int
+    accumulate: int
+    shuffle: bool
+    identity: dict[str, Any]
+
+    @property
+    def batches(self) -> int:
+        """Batches an epoch; the last may be smaller."""
+        return math.ceil(self.samples / self.batch_size)
+
+    @classmethod
+    def of(
+        cls,
+        intake: Intake,
+        train: Checked,
+        held: Checked | None,
+        *,
+        seed: int,
+        standardize: bool,
+        batch_size: int | None,
+        validation_split: float,
+        shuffle: bool,
+        accumulate: int,
+    ) -> Plan:
+        """Split, standardise (the mean and scale learned from the training part alone) and upload."""
+        identity = {
+            "data": fingerprint(*train, *held or ()),
+            "batch_size": batch_size,
+            "validation_split": validation_split,
+            "shuffle": shuffle,
+            "accumulate": accumulate,
+        }
+        if validation_split:
+            train, held = _split(train, validation_split, seed)
+        if standardize and intake.scaler.mean is None:
+            intake = replace(intake, scaler=Scaler.fit(train[0]))
+        samples = len(train[0])
+        size = samples if batch_size is None else min(positive("batch_size", batch_size), samples)
+        validation = None if held is None else intake.put(*held)
+        return cls(intake, intake.put(*train), validation, samples, size, accumulate, shuffle, identity)
+
+
+def _split(data: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
+    """Return the training and the validation part, drawn by the seed."""
+    x, y, weight = data
+    order = Draw(seed, Purpose.SPLIT).permutation(len(x))
+    size = round(len(x) * share)
+    if not 0 < size < len(x):
+        raise ValueError(f"validation_split={share} of {len(x)} samples leaves one part empty")
+
+    def part(rows: np.ndarray) -> Checked:
+        return x[rows], y[rows], None if weight is None else weight[rows]
+
+    return part(order[size:]), part(order[:size])

@@ -1,0 +1,276 @@
+"""Pictures of a run: its curves, its confusion matrix, its predictions against the truth.
+
+They are drawn on matplotlib's Figure objects without pyplot, so that no display is needed and no state
+is shared. Colours are those of Okabe and Ito ("Color universal design", 2008), told apart by colour-blind
+readers too, and lines differ in their dashes besides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["best_epoch", "confusion", "curves", "predicted_against_true"]
+
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6b6b6b"
+_INK = "#262626"
+# Figures of an epoch that are no curve of their own.
+_NO_CURVES = ("epoch", "loss", "lr", "penalty")
+
+
+def curves(
+    history: Iterable[Mapping[str, float]], path: str | Path | None = None, *, loss: str = "loss"
+) -> Any:
+    """Draw loss and metrics over epochs, of training and validation.
+
+    Parameters
+    ----------
+    history : History or iterable of mappings
+        One mapping an epoch, such as `anyback.History` holds.
+    path : str or Path, optional
+        Where to save the picture; its ending says the format.
+    loss : str
+        What to call the loss.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel for the loss and one for each metric; the epoch of the lowest validation loss is marked.
+
+    Raises
+    ------
+    ValueError
+        If the history is empty.
+
+    Examples
+    --------
+    >>> rows = [{"epoch": e, "loss": 1 / e, "val_loss": 1 / e + 0.1, "accuracy": 1 - 1 / e} for e in (1, 2, 3)]
+    >>> [axes.get_ylabel() for axes in curves(rows).axes]
+    ['loss', 'accuracy']
+    """
+    rows = list(history)
+    if not rows:
+        raise ValueError("history must have at least one epoch, got none")
+    names = dict.fromkeys(name.removeprefix("val_") for row in rows for name in row)
+    panels = ["loss", *(n for n in names if n not in _NO_CURVES and not n.startswith("grad_norm."))]
+    columns = min(len(panels), 3)
+    figure = _figure(4.6 * columns, 3.6 * math.ceil(len(panels) / columns))
+    best = best_epoch(rows)
+    for i, name in enumerate(panels):
+        axes = figure.add_subplot(math.ceil(len(panels) / columns), columns, i + 1)
+        _panel(axes, rows, name, best)
+        axes.set_ylabel((loss if name == "loss" else name).replace("_", " "))
+    figure.axes[0].legend(frameon=False)
+    return _saved(figure, path)
+
+
+def confusion(
+    matrix: Any, names: Sequence[str] | None = None, path: str | Path | None = None, *, part: str = ""
+) -> Any:
+    """Draw a confusion matrix: counts, shaded by their share of the true class.
+
+    Parameters
+    ----------
+    matrix : array (k, k)
+        Samples of each true class (rows) predicted as each class (columns); see `metrics.confusion_matrix`.
+    names : sequence of str, optional
+        Names of the k classes; by default their numbers.
+    path : str or Path, optional
+        Where to save the picture; its ending says the format.
+    part : str
+        Which part of the data it is, such as "held out".
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, or there is not a name for each class.
+
+    Examples
+    --------
+    >>> figure = confusion([[8, 2], [1, 9]], ["cat", "dog"])
+    >>> figure.axes[0].get_title()
+    '17 of 20 right: accuracy 0.850'
+    """
+    counts = np.asarray(matrix, dtype=float)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise ValueError(f"matrix must have shape (k, k), got {counts.shape}")
+    k = len(counts)
+    labels = [str(i) for i in range(k)] if names is None else [_short(str(name)) for name in names]
+    if len(labels) != k:
+        raise ValueError(f"names must have {k} elements, one for each class, got {len(labels)}")
+    total, right = counts.sum(), np.trace(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300)
+    side = min(max(3.8, 0.46 * k + 1.6), 14.0)
+    figure = _figure(side + 1.2, side)
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    if k <= 30:
+        for i, j in np.argwhere(counts > 0).tolist():
+            colour = "white" if share[i, j] > 0.5 else _INK
+            size = 9 if k <= 15 else 6
+            axes.text(j, i, f"{counts[i, j]:g}", ha="center", va="center", color=colour, fontsize=size)
+    ticks = range(0, k, math.ceil(k / 30))
+    long = max(len(labels[i]) for i in ticks) > 3
+    axes.set_xticks(ticks, [labels[i] for i in ticks], rotation=45 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(ticks, [labels[i] for i in ticks])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    title = f"{right:g} of {total:g} right: accuracy {right / max(total, 1e-300):.3f}"
+    axes.set_title(f"{part}, {title}" if part else title, fontsize=10, pad=10)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    bar.outline.set_visible(False)
+    return _saved(figure, path)
+
+
+def predicted_against_true(
+    predicted: Any, true: Any, path: str | Path | None = None, *, name: str = "target", part: str = ""
+) -> Any:
+    """Draw predictions of real numbers against the truth; a perfect model's points lie on the diagonal.
+
+    Parameters
+    ----------
+    predicted, true : array (n,) or (n, k)
+        As many of one as of the other.
+    path : str or Path, optional
+        Where to save the picture; its ending says the format.
+    name : str
+        What the numbers are, with their unit where there is one.
+    part : str
+        Which part of the data it is, such as "held out".
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel for each output, six at most.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or there is nothing to draw.
+
+    Examples
+    --------
+    >>> figure = predicted_against_true([1.1, 1.9], [1.0, 2.0], name="price (EUR)")
+    >>> figure.axes[0].get_xlabel()
+    'true price (EUR)'
+    """
+    z, t = (np.asarray(a, dtype=float) for a in (predicted, true))
+    if z.shape != t.shape or z.ndim not in (1, 2) or not z.size:
+        raise ValueError(f"predicted and true must have one shape (n,) or (n, k), got {z.shape} and {t.shape}")
+    z, t = z.reshape(len(z), -1), t.reshape(len(t), -1)
+    panels = min(z.shape[1], 6)
+    columns = min(panels, 3)
+    figure = _figure(4.4 * columns, 4.2 * math.ceil(panels / columns))
+    for i in range(panels):
+        axes = figure.add_subplot(math.ceil(panels / columns), columns, i + 1)
+        ends = _limits(z[:, i], t[:, i])
+        axes.plot(ends, ends, color=_GREY, linewidth=1.0, linestyle="--", label="perfect")
+        size, alpha = (14, 0.7) if len(z) <= 500 else (6, 0.35)
+        axes.scatter(t[:, i], z[:, i], s=size, alpha=alpha, color=_BLUE, linewidths=0, rasterized=True)
+        axes.set(xlim=ends, ylim=ends, aspect="equal")
+        own = name if z.shape[1] == 1 else f"{name} {i}"
+        axes.set_xlabel(f"true {own}")
+        axes.set_ylabel(f"predicted {own}")
+        _bare(axes)
+    figure.axes[0].legend(frameon=False, loc="upper left")
+    figure.axes[0].set_title(f"{part}, {len(z):,} rows" if part else f"{len(z):,} rows", fontsize=10)
+    return _saved(figure, path)
+
+
+# --- parts --------------------------------------------------------------------------------------------
+
+
+def _panel(axes: Any, rows: list[Mapping[str, float]], name: str, best: int | None) -> None:
+    """Draw one figure of training and validation over the epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    drawn: list[float] = []
+    for key, label, colour, dashes in (
+        (name, "training (while it learns)", _BLUE, "-"),
+        (f"val_{name}", "validation", _ORANGE, (0, (5, 1.5))),
+    ):
+        points = [(row["epoch"], row[key]) for row in rows if key in row and math.isfinite(row[key])]
+        if not points:
+            continue
+        epochs, values = zip(*points, strict=True)
+        drawn += values
+        marker = "o" if len(points) == 1 else None
+        axes.plot(epochs, values, color=colour, linestyle=dashes, linewidth=1.8, label=label, marker=marker)
+        at = [value for epoch, value in points if epoch == best]
+        if key.startswith("val_") and at:
+            axes.plot([best], at, "o", color=colour, markersize=6, markeredgecolor="white", zorder=3)
+    # A loss that falls by orders of magnitude shows only its first epochs on a linear scale.
+    if name == "loss" and drawn and min(drawn) > 0 and max(drawn) > 20 * min(drawn):
+        axes.set_yscale("log")
+    if best is not None:
+        axes.axvline(best, color=_GREY, linewidth=1.0, linestyle=":", zorder=0, label=f"best epoch: {best}")
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _bare(axes)
+
+
+def best_epoch(history: Iterable[Mapping[str, float]]) -> int | None:
+    """Return the epoch of the lowest validation loss, or None where there is no validation.
+
+    Parameters
+    ----------
+    history : History or iterable of mappings
+        One mapping an epoch.
+
+    Returns
+    -------
+    int or None
+        Its number, from 1; of equal ones the first.
+
+    Examples
+    --------
+    >>> best_epoch([{"epoch": 1, "val_loss": 0.5}, {"epoch": 2, "val_loss": 0.25}])
+    2
+    """
+    points = [(row["val_loss"], int(row["epoch"])) for row in history if math.isfinite(row.get("val_loss", math.nan))]
+    return min(points)[1] if points else None
+
+
+def _limits(*values: np.ndarray) -> tuple[float, float]:
+    """Return limits around all finite values, with a margin."""
+    finite = np.concatenate([v[np.isfinite(v)] for v in values])
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else name[:16] + ".."
+
+
+def _figure(width: float, height: float) -> Any:
+    """Return an empty figure, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+
+
+def _bare(axes: Any) -> None:
+    """Take away what is no data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.tick_params(colors=_INK)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _saved(figure: Any, path: str | Path | None) -> Any:
+    if path is not None:
+        figure.savefig(path)
+    return figure

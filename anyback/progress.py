@@ -1,0 +1,78 @@
+"""What a fit shows while it runs."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anyback.trainer import Trainer
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Nothing, a bar by tqdm, or a line an epoch.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose run is shown.
+    batches : int
+        Batches an epoch.
+    epochs : int
+        Epochs in all.
+    verbose : {0, 1, 2}
+        Which of the three.
+    """
+
+    def __init__(self, trainer: Trainer, batches: int, epochs: int, verbose: int) -> None:
+        self.verbose, self.epochs = verbose, epochs
+        self._bar: Any = None
+        done = trainer.epoch * batches + trainer.batch
+        if verbose == 1 and trainer.epoch < epochs and not trainer.stop:
+            self._bar = _bar(batches * epochs, done, f"{trainer.backend.name} {trainer.dtype}")
+        elif verbose and trainer.epoch >= epochs:
+            print(f"epochs={epochs} is the total: {trainer.epoch} are done already")
+        elif verbose and trainer.stop:
+            print(f"a callback ended this run after epoch {trainer.epoch}: nothing is trained")
+        # A bar redrawn for every batch of a small network would cost as much as its training.
+        self._stride, self._pending = max(1, batches // 20), 0
+
+    def advance(self) -> None:
+        """Count one batch."""
+        self._pending += 1
+        if self._bar is not None and self._pending >= self._stride:
+            self._flush()
+
+    def show(self, logs: dict[str, float]) -> None:
+        """Show the figures of an epoch."""
+        figures = {name: f"{value:.4g}" for name, value in logs.items() if name not in ("epoch", "lr")}
+        if self._bar is not None:
+            self._flush()
+            self._bar.set_postfix(figures, refresh=False)
+        elif self.verbose == 2:
+            print(
+                f"epoch {int(logs['epoch'])}/{self.epochs}: "
+                + ", ".join(f"{k} {v}" for k, v in figures.items())
+            )
+
+    def _flush(self) -> None:
+        self._bar.update(self._pending)
+        self._pending = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._flush()
+            self._bar.close()
+
+
+def _bar(total: int, done: int, label: str) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, initial=done, desc=label, unit="batch", dynamic_ncols=True)

@@ -1,0 +1,203 @@
+"""One training step as a pure function, and the other programs a trainer runs on its arrays.
+
+The data's way through a step: gather the batch, view the flat vector as parameters, forward, loss,
+the vjps back, one flat gradient, penalties and clipping, the update rule. Nothing is read back to
+the host on the way: what is reported is added to a tally that stays on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from anyback.arrays import Array, namespace
+from anyback.clipping import clip_by_norm, clip_by_value
+from anyback.layers import Layer
+from anyback.parameters import Layout
+from anyback.random import Key
+from anyback.regularizers import l1, l2
+
+__all__ = ["Data", "Program", "Tally"]
+
+Data: TypeAlias = tuple[Array, Array, Array | None]
+"""Inputs (n, ...), targets, and sample weights (n,) or None, on the device."""
+
+Tally: TypeAlias = Mapping[str, Array]
+"""Sums on the device: "loss" of loss * weight, "weight" of weights, and one of each metric."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The pure functions of a training run: no state, everything they need is passed.
+
+    Attributes
+    ----------
+    model : Layer
+        Bound to its input shape.
+    layout : Layout
+        Places of the model's parameters in the flat vectors.
+    loss : callable
+        ``loss(pred, y, weight) -> (sum of loss, total weight, vjp)``: what is minimised is their quotient.
+    metrics : mapping of str to callable
+        ``sums(pred, y, weight) -> array``: what else is tallied.
+    rule : callable
+        The optimizer's ``f(w, g, *slots, mask, *scalars) -> (w, *slots)``.
+    update : callable
+        The backend's way to apply a rule to flat vectors.
+    l1, l2 : float
+        Factors of sum(mask |w|) and sum(mask w^2), added to the loss that is minimised.
+    clip_norm, clip_value : float or None
+        Largest norm of the gradient, and largest size of each of its elements.
+    """
+
+    model: Layer
+    layout: Layout
+    loss: Callable[..., Any]
+    metrics: Mapping[str, Callable[..., Array]]
+    rule: Callable[..., Any]
+    update: Callable[..., Any]
+    l1: float = 0.0
+    l2: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def step(
+        self,
+        w: Array,
+        slots: Sequence[Array],
+        stats: Array,
+        tally: Tally,
+        data: Data,
+        rows: Array | None,
+        mask: Any,
+        scalars: Sequence[Any],
+        word: Any,
+    ) -> tuple[Array, tuple[Array, ...], Array, Tally]:
+        """Train on one batch.
+
+        Parameters
+        ----------
+        w, slots, stats, tally
+            The state: (P,) parameters, as many slots as the optimizer has, running statistics, sums.
+        data : tuple of arrays
+            Inputs, targets and weights of all samples.
+        rows : array (B,) of integers, or None
+            The batch; None means all of the data.
+        mask : float or array (P,)
+            1.0 where penalties and decay apply.
+        scalars : sequence of float
+            What the optimizer's `at` gives for this update.
+        word : int
+            The draw of this micro-batch, see `anyback.random.Key`.
+
+        Returns
+        -------
+        w, slots, stats, tally
+            The state after the update.
+        """
+        g, _, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=True)
+        w, slots = self._apply(w, slots, g, mask, scalars)
+        return w, slots, stats, tally
+
+    def accumulate(
+        self,
+        total: tuple[Array, Array],
+        stats: Array,
+        tally: Tally,
+        w: Array,
+        data: Data,
+        rows: Array,
+        word: Any,
+    ) -> tuple[tuple[Array, Array], Array, Tally]:
+        """Add one micro-batch to a summed gradient (P,) and its weight, without an update."""
+        g, n, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=False)
+        return (total[0] + g, total[1] + n), stats, tally
+
+    def finish(
+        self, w: Array, slots: Sequence[Array], total: tuple[Array, Array], mask: Any, scalars: Sequence[Any]
+    ) -> tuple[Array, tuple[Array, ...], tuple[Array, Array]]:
+        """Update with an accumulated gradient, and return the sums emptied."""
+        g, n = total
+        w, slots = self._apply(w, slots, g * namespace(g).astype(_inverse(n), g.dtype), mask, scalars)
+        return w, slots, (g * 0.0, n * 0.0)
+
+    def gradient(self, w: Array, stats: Array, data: Data, rows: Array | None, mask: Any, word: Any) -> Array:
+        """Return the gradient (P,) of the mean loss and penalties of a batch, as a step would use it unclipped."""
+        g, *_ = self._gradient(w, stats, None, data, rows, word, mean=True)
+        return self._penalise(w, g, mask)
+
+    def measure(self, tally: Tally, w: Array, stats: Array, data: Data, rows: Array | None) -> Tally:
+        """Add a batch's loss and metrics, without training, to a tally."""
+        x, y, weight = _gather(data, rows)
+        pred, _ = self.model(self.layout.params(w, stats), x)
+        loss, n, _ = self.loss(pred, y, weight)
+        return self._add(tally, loss, n, pred, y, weight)
+
+    def forward(self, w: Array, stats: Array, x: Array) -> Array:
+        """Return the outputs (B, k) for inputs (B, ...)."""
+        return self.model(self.layout.params(w, stats), x)[0]
+
+    def penalty(self, w: Array, mask: Any) -> Array:
+        """Return the penalties that are added to the loss."""
+        return self.l1 * l1(w, mask)[0] + self.l2 * l2(w, mask)[0]
+
+    def _gradient(
+        self,
+        w: Array,
+        stats: Array,
+        tally: Tally | None,
+        data: Data,
+        rows: Array | None,
+        word: Any,
+        *,
+        mean: bool,
+    ) -> tuple[Array, Any, Array, Any]:
+        x, y, weight = _gather(data, rows)
+        pred, vjp, moved = self.model.train(self.layout.params(w, stats), x, Key(word))
+        loss, n, dloss = self.loss(pred, y, weight)
+        dparams, _ = vjp(dloss(_inverse(n) if mean else 1.0), dx=False)
+        if tally is not None:
+            tally = self._add(tally, loss, n, pred, y, weight)
+        return self.layout.gradient(dparams), n, self.layout.statistics(moved, stats), tally
+
+    def _add(self, tally: Tally, loss: Array, n: Any, pred: Array, y: Array, weight: Array | None) -> Tally:
+        added = {"loss": tally["loss"] + loss, "weight": tally["weight"] + n}
+        for name, sums in self.metrics.items():
+            added[name] = tally[name] + sums(pred, y, weight)
+        return added
+
+    def _penalise(self, w: Array, g: Array, mask: Any) -> Array:
+        if self.l1:
+            g = g + l1(w, mask)[1](self.l1)
+        if self.l2:
+            g = g + l2(w, mask)[1](self.l2)
+        return g
+
+    def _apply(
+        self, w: Array, slots: Sequence[Array], g: Array, mask: Any, scalars: Sequence[Any]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        g = self._penalise(w, g, mask)
+        if self.clip_value is not None:
+            g = clip_by_value(g, self.clip_value)
+        if self.clip_norm is not None:
+            g = clip_by_norm(g, self.clip_norm)
+        updated: tuple[Array, tuple[Array, ...]] = self.update(self.rule, w, g, slots, mask, scalars)
+        return updated
+
+
+def _gather(data: Data, rows: Array | None) -> Data:
+    if rows is None:
+        return data
+    x, y, weight = data
+    take = namespace(x).take
+    return (
+        take(x, rows, axis=0),
+        take(y, rows, axis=0),
+        None if weight is None else take(weight, rows, axis=0),
+    )
+
+
+def _inverse(n: Any) -> Any:
+    """Return 1 / n, and 0 where all weights are zero."""
+    return 1.0 / n if isinstance(n, int) else 1.0 / namespace(n).where(n == 0.0, float("inf"), n)

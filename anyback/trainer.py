@@ -1,0 +1,606 @@
+"""The one thing that changes: a model's weights, the optimizer's slots, and how far training has come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyback import activations, checkpoint, losses, optimizers
+from anyback import metrics as metric_room
+from anyback.arrays import Array
+from anyback.backends import Backend
+from anyback.backends import backend as find_backend
+from anyback.callbacks import Callback
+from anyback.data import Scaler, as_inputs, positive
+from anyback.history import History
+from anyback.layers import Layer
+from anyback.names import lookup
+from anyback.objective import Objective
+from anyback.parameters import Layout
+from anyback.plan import Intake, Plan
+from anyback.progress import Progress
+from anyback.random import Draw, Purpose, micro_batch_word, micro_batch_words
+from anyback.step import Data, Program
+from anyback.tally import Tallies
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Train a model on arrays of any library.
+
+    Parameters
+    ----------
+    model : Layer
+        Such as `anyback.MLP`; the input width is inferred from the data.
+    loss : str or Loss
+        A name of `anyback.losses`, or a loss, with options by `functools.partial`.
+    optimizer : str or Optimizer
+        A name of `anyback.optimizers` (with its defaults), or an optimizer; its `lr` may be a schedule.
+    backend : str, optional
+        See `anyback.backend`.
+    dtype : {"float32", "float64"}
+        Of weights and training.
+    seed : int
+        Of initial weights, shuffles, splits and dropout: the same on every backend.
+    metrics : sequence of str or Metric
+        Names of `anyback.metrics`, or metrics.
+    l1, l2 : float
+        Factors of the penalties sum |w| and sum w^2 over weights (not biases, not norms). The history
+        reports them as "penalty"; "loss" is the loss alone.
+    clip_norm, clip_value : float, optional
+        Largest norm of the whole gradient; largest size of each of its elements.
+    standardize : bool
+        Whether to subtract each column's mean and divide by its standard deviation, learned from the
+        training part in float64, before the cast to `dtype`; saved with the model.
+
+    Attributes
+    ----------
+    history : History
+        The figures of all epochs.
+    epoch, batch, updates : int
+        Finished epochs, batches done of the current one, updates in all.
+
+    Raises
+    ------
+    ValueError
+        For unknown names (the message gives the nearest) and values out of range.
+    BackendError
+        If the backend cannot run; the message says why and what to install.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 64)[:, None]
+    >>> trainer = Trainer(MLP([16], 1, activation="tanh"), "mean_squared_error", "Adam", backend="numpy")
+    >>> history = trainer.fit(x, x[:, 0] ** 2, epochs=5, verbose=0)
+    >>> trainer.predict(x).shape, len(history)
+    ((64, 1), 5)
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: str | Callable[..., Any],
+        optimizer: str | optimizers.Optimizer = "Adam",
+        *,
+        backend: str | Backend | None = None,
+        dtype: str = "float32",
+        seed: int = 0,
+        metrics: Sequence[str | Callable[..., Any]] = (),
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        standardize: bool = False,
+    ) -> None:
+        if not isinstance(model, Layer):
+            raise TypeError(f"model must be a Layer such as anyback.MLP, got {model!r}")
+        if str(dtype) not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        if isinstance(metrics, str):
+            raise TypeError(f"metrics must be a sequence such as [{metrics!r}], got {metrics!r}")
+        Draw(seed, Purpose.WEIGHTS)  # a bad seed is named now
+        self.model, self.dtype, self.seed, self.standardize = model, str(dtype), int(seed), bool(standardize)
+        self.loss, self.metrics = loss, tuple(metrics)
+        self._loss = Objective.of("loss", loss, losses)
+        self._metrics = [Objective.of("metric", metric, metric_room) for metric in metrics]
+        _distinct([metric.name for metric in self._metrics])
+        self.optimizer = (
+            lookup("optimizer", optimizer, optimizers)() if isinstance(optimizer, str) else optimizer
+        )
+        if not isinstance(self.optimizer, optimizers.Optimizer):
+            raise TypeError(
+                f"optimizer must be a name or an Optimizer such as anyback.Adam(), got {optimizer!r}"
+            )
+        self.limits: dict[str, Any] = {
+            "l1": _limit("l1", l1, 0.0),
+            "l2": _limit("l2", l2, 0.0),
+            "clip_norm": None if clip_norm is None else _limit("clip_norm", clip_norm),
+            "clip_value": None if clip_value is None else _limit("clip_value", clip_value),
+        }
+        self.backend = find_backend(backend)
+        self.backend.check(self.dtype)
+        self.history = History()
+        self.epoch = self.batch = self.updates = self.micro = 0
+        self.lr_factor, self.stop = 1.0, False
+        self._layout: Layout | None = None
+        self.in_shape: tuple[int, ...] | None = None
+        self.scaler = Scaler()
+        self._best: tuple[Array, Array] | None = None
+        self.showing_best = False
+        self._plan: Plan | None = None
+        self.identity: dict[str, Any] | None = None
+        self.callback_states: list[tuple[str, dict[str, Any]]] = []
+
+    # --- the model's numbers -------------------------------------------------------------------
+
+    def build(self, in_shape: int | Sequence[int]) -> Trainer:
+        """Bind the model to samples of `in_shape` and draw its weights; `fit` does it by itself."""
+        sizes = in_shape if isinstance(in_shape, Sequence) else (in_shape,)
+        shape = tuple(positive("in_shape", size) for size in sizes)
+        model, out_shape = self.model.bind(shape)
+        if len(out_shape) != 1:
+            raise ValueError(
+                f"model must give one row of outputs a sample, got shape {out_shape}: add a Flatten"
+            )
+        if self._loss.targets == "labels" and out_shape[0] < 2:
+            raise ValueError(
+                f"model must have an output for each class, two at least, for loss {self._loss.name!r}, "
+                f"got {out_shape[0]}"
+            )
+        layout = Layout(model.specs())
+        if layout.size == 0:
+            raise ValueError("model must have parameters to train, got none")
+        self.model, self._layout, self.in_shape, self._outputs = model, layout, shape, out_shape[0]
+        w, stats = layout.initial(self.seed)
+        self._w = self.backend.asarray(w, self.dtype)
+        self._stats = self.backend.asarray(stats, self.dtype)
+        self._slots = self.optimizer.init(self._w)
+        self._tallies = Tallies(self._loss, self._metrics, self._outputs, self.backend)
+        self._tally = self._tallies.zeros()
+        self._total: tuple[Array, Array] | None = None
+        self._set_up()
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        """Names and places of the parameters; RuntimeError before the first fit or build."""
+        if self._layout is None:
+            raise RuntimeError("this trainer has no weights yet: call fit, or build(in_shape), first")
+        return self._layout
+
+    @property
+    def weights(self) -> Array:
+        """The flat vector (P,) of all trained parameters, on the backend: a view, not to be written to."""
+        _ = self.layout  # raises where there are none yet
+        return self._best[0] if self.showing_best and self._best else self._w
+
+    @property
+    def _statistics(self) -> Array:
+        return self._best[1] if self.showing_best and self._best else self._stats
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return copies of the parameters on the host, by PyTorch's names and in its shapes."""
+        return self.layout.arrays(self.backend.to_numpy(self.weights))
+
+    def statistics(self) -> dict[str, np.ndarray]:
+        """Return copies of the running statistics on the host, by PyTorch's names."""
+        return self.layout.statistics_arrays(self.backend.to_numpy(self._statistics))
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update."""
+        lr = self.optimizer.lr
+        return self.lr_factor * (lr(self.updates) if callable(lr) else lr)
+
+    # --- training ------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        validation_split: float = 0.0,
+        validation_data: Sequence[Any] | None = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        shuffle: bool = True,
+        accumulate: int = 1,
+        callbacks: Iterable[Callback] = (),
+        verbose: int = 1,
+    ) -> History:
+        """Train until `epochs` epochs are done in all; a second call continues.
+
+        Parameters
+        ----------
+        x : array (n, ...)
+            Inputs: of any library, a list or a data frame.
+        y : array
+            Targets: labels (n,), or (n, k), or (n,) where the model has one output.
+        epochs : int
+            The total, not "more": after ``fit(epochs=5)``, ``fit(epochs=8)`` trains three.
+        batch_size : int or None
+            Samples a batch; None is all of them, 1 is one at a time. The last batch may be smaller.
+        validation_split : float
+            Share of the samples, drawn by the seed, that is held out for validation, in [0, 1).
+        validation_data : (x, y) or (x, y, sample_weight), optional
+            Validation data of its own instead.
+        sample_weight : array (n,), optional
+            Weights of the samples; a weighted loss divides by their sum.
+        class_weight : mapping or sequence, optional
+            Weight of each class, multiplied into the weights of its samples.
+        shuffle : bool
+            Whether each epoch goes through the samples in a new order, drawn by the seed.
+        accumulate : int
+            Batches whose gradients are gathered for one update, as if they were one batch.
+        callbacks : iterable of Callback
+            See `anyback.callbacks`.
+        verbose : {0, 1, 2}
+            Silent, a progress bar, a line an epoch.
+
+        Returns
+        -------
+        History
+            The figures of all epochs so far.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input, before training starts: the message names argument, place and value.
+        """
+        epochs, accumulate = positive("epochs", epochs), positive("accumulate", accumulate)
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+        if not (isinstance(validation_split, Real) and 0 <= validation_split < 1):
+            raise ValueError(f"validation_split must lie in [0, 1), got {validation_split!r}")
+        if validation_split and validation_data is not None:
+            raise ValueError("validation_split and validation_data exclude each other, got both")
+        if validation_data is not None and not (
+            isinstance(validation_data, list | tuple) and len(validation_data) in (2, 3)
+        ):
+            raise ValueError(
+                f"validation_data must be (x, y) or (x, y, sample_weight), got {_kind(validation_data)}"
+            )
+        chain = _chain(callbacks)
+        unbound = self.model if self._layout is None else None
+        if unbound is not None:
+            x = as_inputs(x)
+            self.build(x.shape[1:])
+        try:
+            intake = self._intake()
+            plan = Plan.of(
+                intake,
+                intake.check(x, y, sample_weight, class_weight=class_weight),
+                None if validation_data is None else intake.check(*validation_data, name="validation "),
+                seed=self.seed,
+                standardize=self.standardize,
+                batch_size=None if batch_size is None else positive("batch_size", batch_size),
+                validation_split=float(validation_split),
+                shuffle=bool(shuffle),
+                accumulate=accumulate,
+            )
+        except Exception:
+            if unbound is not None:  # data that was refused settles nothing
+                self.model, self._layout, self.in_shape = unbound, None, None
+            raise
+        if self.batch and plan.identity != self.identity:
+            changed = [
+                name for name, value in plan.identity.items() if value != (self.identity or {}).get(name)
+            ]
+            raise ValueError(
+                f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)}"
+            )
+        self.scaler, self.identity = plan.intake.scaler, plan.identity
+        self._restore_callbacks(chain)
+        self._plan, self.stop = plan, False
+        self.showing_best &= self.epoch >= epochs
+        try:
+            for callback in chain:
+                callback.on_fit_start(self)
+            with Progress(self, plan.batches, epochs, verbose) as progress:
+                while self.epoch < epochs and not self.stop:
+                    self._train_epoch(plan, chain, progress)
+        finally:
+            for callback in chain:
+                callback.on_fit_end(self)
+            self.callback_states = [(type(callback).__name__, callback.state()) for callback in chain]
+            self._plan = None
+        return self.history
+
+    def remember_best(self) -> None:
+        """Keep a copy of the weights as they are now, for `use_best`."""
+        copy = self.backend.namespace.asarray
+        self._best = copy(self._w, copy=True), copy(self._stats, copy=True)
+
+    def use_best(self) -> None:
+        """Show the remembered weights to predict, evaluate and parameters, until training goes on."""
+        self.showing_best = self._best is not None
+
+    @property
+    def validates(self) -> bool:
+        """Whether the running fit has validation data."""
+        return self._plan is not None and self._plan.validation is not None
+
+    def sample_gradient(self, rows: int) -> dict[str, np.ndarray]:
+        """Return the gradient of the first `rows` training samples, by parameter; during a fit."""
+        if self._plan is None:
+            raise RuntimeError("sample_gradient is for callbacks: it needs the data of a running fit")
+        first = self.backend.indices(np.arange(min(rows, self._plan.samples)))
+        word = micro_batch_word(self.seed, self.micro)
+        g = self._gradient(self._w, self._stats, self._plan.data, first, self._mask, word)
+        return self.layout.arrays(self.backend.to_numpy(g))
+
+    def _train_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
+        order = self._order(plan)
+        words = micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch)
+        hooks = [
+            c.on_update for c in callbacks if getattr(c.on_update, "__func__", None) is not Callback.on_update
+        ]
+        for word in words:
+            rows = None
+            if order is not None:
+                start = self.batch * plan.batch_size
+                rows = order[start : min(start + plan.batch_size, plan.samples)]
+            if self._train_batch(plan, rows, word):
+                for hook in hooks:
+                    hook(self)
+            progress.advance()
+        self._end_epoch(plan, callbacks, progress)
+
+    def _train_batch(self, plan: Plan, rows: Array | None, word: int) -> bool:
+        """Train on one batch, and return whether the weights were updated."""
+        last = self.batch + 1 == plan.batches or (self.batch + 1) % plan.accumulate == 0
+        if plan.accumulate == 1:
+            self._w, self._slots, self._stats, self._tally = self._step(
+                self._w,
+                self._slots,
+                self._stats,
+                self._tally,
+                plan.data,
+                rows,
+                self._mask,
+                self._scalars(),
+                word,
+            )
+        else:
+            if self._total is None:
+                self._total = self._w * 0.0, self._tallies.zeros()["weight"]
+            self._total, self._stats, self._tally = self._accumulate(
+                self._total, self._stats, self._tally, self._w, plan.data, rows, word
+            )
+            if last:
+                self._w, self._slots, self._total = self._finish(
+                    self._w, self._slots, self._total, self._mask, self._scalars()
+                )
+        self.batch += 1
+        self.micro += 1
+        self.updates += last
+        return last
+
+    def _scalars(self) -> tuple[float, ...]:
+        return self.optimizer.at(self.updates + 1, None if self.lr_factor == 1.0 else self.lr)
+
+    def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
+        logs = {"epoch": float(self.epoch + 1), **self._tallies.read(self._tally)}
+        if self.limits["l1"] or self.limits["l2"]:
+            logs["penalty"] = float(self._penalty(self._w, self._mask))
+        if plan.validation is not None:
+            measured = self._measure_all(self._w, self._stats, plan.validation)
+            logs |= {f"val_{name}": value for name, value in measured.items()}
+        logs["lr"] = self.lr
+        self.epoch, self.batch, self._tally = self.epoch + 1, 0, self._tallies.zeros()
+        self.history.rows.append(logs)
+        progress.show(logs)
+        for callback in callbacks:
+            callback.on_epoch_end(self, logs)
+            self.callback_states = [(type(c).__name__, c.state()) for c in callbacks]
+
+    def _order(self, plan: Plan) -> Array | None:
+        """Return this epoch's order of the samples, or None where one batch is all of them."""
+        if plan.batches == 1:
+            return None
+        if not plan.shuffle:
+            return self.backend.indices(np.arange(plan.samples))
+        return self.backend.indices(Draw(self.seed, Purpose.SHUFFLE, self.epoch).permutation(plan.samples))
+
+    # --- using ---------------------------------------------------------------------------------
+
+    def predict(self, x: Any, batch_size: int = 1024) -> np.ndarray:
+        """Return the model's outputs (n, k) for inputs (n, ...), on the host, `batch_size` rows at a time.
+
+        Raises
+        ------
+        ValueError
+            If samples have another shape than those of training.
+        """
+        positive("batch_size", batch_size)
+        w, stats, put = self.weights, self._statistics, self.backend.asarray
+        x = self.scaler(as_inputs(x, sample_shape=self.in_shape), self.dtype)
+        outputs = [
+            self.backend.to_numpy(self._forward(w, stats, put(x[i : i + batch_size])))
+            for i in range(0, len(x), batch_size)
+        ]
+        return np.concatenate(outputs)
+
+    def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
+        """Return probabilities (n, k): softmax or sigmoid of the outputs, as the loss says.
+
+        Raises
+        ------
+        ValueError
+            If the loss has no probabilities, as one for regression.
+        """
+        if self._loss.link is None:
+            raise ValueError(f"predict_proba needs a loss of probabilities, got {self._loss.name!r}")
+        link: np.ndarray = getattr(activations, self._loss.link)(self.predict(x, batch_size))[0]
+        return link
+
+    def evaluate(
+        self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1024
+    ) -> dict[str, float]:
+        """Return loss and metrics on data, as they are without dropout.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for `fit`.
+        batch_size : int
+            Rows at a time.
+
+        Returns
+        -------
+        dict of str to float
+            "loss" and each metric.
+        """
+        positive("batch_size", batch_size)
+        intake = self._intake()
+        data = intake.put(*intake.check(x, y, sample_weight))
+        return self._measure_all(self.weights, self._statistics, data, batch_size)
+
+    # --- saving --------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write everything that exact resuming needs into one safetensors file; see `anyback.checkpoint`.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first fit or build.
+        CheckpointError, OSError
+            If it cannot be written; the file of before is then intact.
+        """
+        checkpoint.save(self, path)
+
+    def state(self, everything: bool = False) -> dict[str, Array]:
+        """Return every array of the run, on the backend; with `everything`, those of no use now too."""
+        _ = self.layout  # raises where there is nothing yet
+        state = {"w": self._w, "stats": self._stats}
+        state |= {f"slots.{i}": slot for i, slot in enumerate(self._slots)}
+        state |= {f"tally.{name}": value for name, value in self._tally.items()}
+        if self._best or everything:
+            state |= dict(zip(("best.w", "best.stats"), self._best or (self._w, self._stats), strict=True))
+        if self._total or everything:
+            state |= dict(
+                zip(("total.g", "total.weight"), self._total or (self._w, self._tally["weight"]), strict=True)
+            )
+        return state
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Take up what `state` gave."""
+        self._w, self._stats = state["w"], state["stats"]
+        self._slots = tuple(state[f"slots.{i}"] for i in range(len(self._slots)))
+        self._tally = {name: state[f"tally.{name}"] for name in self._tally}
+        self._best = (state["best.w"], state["best.stats"]) if "best.w" in state else None
+        self._total = (state["total.g"], state["total.weight"]) if "total.g" in state else None
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        backend: str | Backend | None = None,
+        model: Layer | None = None,
+        loss: str | Callable[..., Any] | None = None,
+        optimizer: str | optimizers.Optimizer | None = None,
+        metrics: Sequence[str | Callable[..., Any]] | None = None,
+    ) -> Trainer:
+        """Return the trainer that `save` wrote, on any backend.
+
+        Parameters
+        ----------
+        path : str or Path
+            The checkpoint.
+        backend : str, optional
+            Where to go on; not where it was saved.
+        model, loss, optimizer, metrics : optional
+            What was not of anyback itself and so could not be stored, given again.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, truncated, altered or no checkpoint.
+        """
+        given = {"model": model, "loss": loss, "optimizer": optimizer, "metrics": metrics}
+        return checkpoint.load(cls, path, backend, given)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _intake(self) -> Intake:
+        _ = self.layout  # raises where there are none yet
+        return Intake(self._loss, self.in_shape or (), self._outputs, self.backend, self.dtype, self.scaler)
+
+    def _set_up(self) -> None:
+        """Compile the programs of a bound model."""
+        rule = self.optimizer.rule(self.backend.namespace)
+        sums = {metric.name: metric.sums for metric in self._metrics}
+        program = Program(
+            self.model, self.layout, self._loss.sums, sums, rule, self.backend.update, **self.limits
+        )
+        compile = self.backend.compile
+        self._step = compile(program.step, donate=4)
+        self._accumulate = compile(program.accumulate, donate=3)
+        self._finish = compile(program.finish, donate=3)
+        self._measure = compile(program.measure, donate=1)
+        self._forward = compile(program.forward)
+        self._gradient = compile(program.gradient)
+        self._penalty = compile(program.penalty)
+        decays = getattr(self.optimizer, "weight_decay", 0.0) or self.limits["l1"] or self.limits["l2"]
+        self._mask = self.backend.asarray(self.layout.decays(), self.dtype) if decays else 1.0
+
+    def _measure_all(self, w: Array, stats: Array, data: Data, batch_size: int = 1024) -> dict[str, float]:
+        tally, samples = self._tallies.zeros(), data[0].shape[0]
+        rows = self.backend.indices(np.arange(samples))
+        for start in range(0, samples, batch_size):
+            tally = self._measure(tally, w, stats, data, rows[start : min(start + batch_size, samples)])
+        return self._tallies.read(tally)
+
+    def _restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
+        """Give each callback the state that one of its kind had, in order."""
+        stored = list(self.callback_states)
+        for callback in callbacks:
+            for i, (name, state) in enumerate(stored):
+                if name == type(callback).__name__:
+                    callback.restore(state)
+                    del stored[i]
+                    break
+
+
+def _limit(name: str, value: Any, least: float | None = None) -> float:
+    """Return `value` as a Python float: finite, and at least `least`, or above 0 where there is none."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not (number < math.inf and (number > 0 if least is None else number >= least)):
+        expected = "positive and finite" if least is None else f"finite and at least {least:g}"
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+    return number
+
+
+def _distinct(names: Sequence[str]) -> None:
+    """Raise where two metrics, or a metric and a figure of the trainer's own, would be one in the history."""
+    taken = {"epoch", "loss", "weight", "penalty", "lr"}
+    for name in names:
+        if name in taken:
+            raise ValueError(f"metrics must have names of their own in the history, got {name!r} again")
+        taken.add(name)
+
+
+def _chain(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Return callbacks in the order in which they run."""
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a sequence of Callback objects, got {callbacks!r}")
+    chain = list(callbacks)
+    for callback in chain:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be Callback objects such as EarlyStopping(), got {callback!r}")
+    return sorted(chain, key=lambda callback: callback.order)
+
+
+def _kind(thing: Any) -> str:
+    return f"{len(thing)} items" if isinstance(thing, list | tuple) else type(thing).__name__
