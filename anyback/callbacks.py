@@ -8,12 +8,13 @@ import csv
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anyback.trainer import Trainer
 
 __all__ = [
@@ -236,11 +237,11 @@ class CSVLog(Callback):
     order = 50
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = path
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         names = list(dict.fromkeys([*trainer.history.names, *logs]))
-        with self.path.open("w", newline="", encoding="utf-8") as file:
+        with open(self.path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(trainer.history)
@@ -252,10 +253,11 @@ class JSONLog(Callback):
     order = 50
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = path
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in trainer.history), encoding="utf-8")
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in trainer.history)
 
 
 class NaNGuard(Callback):

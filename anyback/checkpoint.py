@@ -7,7 +7,6 @@ rate's factor, the data's fingerprint, and the configuration.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from anyback.history import History
 from anyback.storage import CheckpointError, read, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anyback.trainer import Trainer
 
 __all__ = ["CheckpointError", "load", "save"]
@@ -91,10 +92,10 @@ def _take_up(trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, 
 
     # The fresh trainer's own state says what shapes and dtypes this backend needs.
     fresh = {name: trainer.backend.to_numpy(value) for name, value in trainer.state(everything=True).items()}
-    trainer.set_state({name: put(arrays[name], like) for name, like in fresh.items() if name in arrays})
     missing = [name for name in trainer.state() if name not in arrays]
     if missing:
         raise ValueError(f"the file lacks {', '.join(missing)}")
+    trainer.set_state({name: put(arrays[name], like) for name, like in fresh.items() if name in arrays})
     if "scaler.mean" in arrays:
         trainer.scaler = Scaler(arrays["scaler.mean"], arrays["scaler.scale"])
     trainer.epoch, trainer.batch, trainer.updates, trainer.micro = stored["position"]

@@ -6,7 +6,6 @@ range without a word, and (n, 1) minus (n,) is silently (n, n).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -226,6 +225,8 @@ def fingerprint(*arrays: np.ndarray | None) -> str:
     >>> two == fingerprint(np.zeros(2)), two == fingerprint(np.zeros(3))
     (True, False)
     """
+    import hashlib
+
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         if array is not None:

@@ -39,7 +39,7 @@ def describe(thing: Any) -> Any:
     if is_dataclass(thing) and not hasattr(thing, "__wrapped__"):
         values = {field.name: describe(getattr(thing, field.name)) for field in fields(thing)}
         return {"is": _address(type(thing)), **values}
-    return {"is": _address(thing)}
+    return {"is": _address(type(thing) if isinstance(thing, layers.Layer) else thing)}
 
 
 def restore(description: Any) -> Any:

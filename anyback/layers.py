@@ -162,8 +162,9 @@ class Dense(Layer):
     in_shape: Shape | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.units, int) or self.units < 1:
+        if isinstance(self.units, bool) or not isinstance(self.units, int | np.integer) or self.units < 1:
             raise ValueError(f"units must be a positive integer, got {self.units!r}")
+        object.__setattr__(self, "units", int(self.units))  # checkpoints hold no NumPy numbers
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
         """Learn the number of inputs."""
@@ -334,7 +335,8 @@ class BatchNorm(Layer):
     --------
     >>> import numpy as np
     >>> layer, _ = BatchNorm().bind((1,))
-    >>> params = {"weight": 1.0, "bias": 0.0, "running_mean": np.zeros((1, 1)), "running_var": np.ones((1, 1))}
+    >>> zero, one = np.zeros((1, 1)), np.ones((1, 1))
+    >>> params = {"weight": one, "bias": zero, "running_mean": zero, "running_var": one}
     >>> y, _, stats = layer.train(params, np.array([[0.0], [2.0]]), Key(0))
     >>> y.round(3).tolist(), stats["running_mean"].tolist()
     ([[-1.0], [1.0]], [[0.1]])

@@ -65,6 +65,7 @@ class Loss:
 
     Examples
     --------
+    >>> from anyback.losses import huber
     >>> huber.targets, huber.link, huber.options
     ('reals', None, {'delta': 1.0})
     """
@@ -171,6 +172,7 @@ class Loss:
         Examples
         --------
         >>> import numpy as np
+        >>> from anyback.losses import mean_squared_error
         >>> pred = np.asarray([[1.0], [2.0]])
         >>> value, total, vjp = mean_squared_error.sums(pred, np.zeros((2, 1)), np.asarray([1.0, 3.0]))
         >>> print(value, total)

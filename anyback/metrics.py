@@ -353,7 +353,7 @@ def top_k_accuracy(pred: Array, target: Array, weight: Array | None, *, k: int =
     score = xp.sum(xp.where(truth == classes, pred, 0.0), axis=-1, keepdims=True)
     # Counting who is not ahead, rather than who is, makes every comparison with NaN a miss.
     behind = (pred < score) | ((pred == score) & (classes >= truth))
-    return _summed(xp.sum(xp.astype(behind, xp.int32), axis=-1) > n - k, weight)
+    return _summed(xp.sum(xp.astype(behind, xp.int32), axis=-1, dtype=xp.int32) > n - k, weight)
 
 
 def _counts(pred: Array, target: Array, weight: Array | None) -> Array:

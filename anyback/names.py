@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
@@ -40,6 +39,8 @@ def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Cal
 @cache
 def _find(kind: str, name: str, module: ModuleType) -> Callable[..., Any]:
     if name not in module.__all__:
+        import difflib
+
         nearest = difflib.get_close_matches(str(name), module.__all__, 1, 0.0)[0]
         raise ValueError(
             f"{kind} must be one of {', '.join(module.__all__)}, got {name!r}: did you mean {nearest!r}?"

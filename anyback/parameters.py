@@ -16,6 +16,7 @@ import numpy as np
 
 from anyback import initializers
 from anyback.arrays import Array, namespace
+from anyback.names import lookup
 from anyback.random import Draw, Purpose
 
 __all__ = ["Layout", "Parameter", "Parameters"]
@@ -193,8 +194,7 @@ def _initial(parts: tuple[_Part, ...], seed: int) -> np.ndarray:
 
 
 def _initial_part(part: _Part, seed: int) -> np.ndarray:
-    f = part.spec.initializer
-    f = getattr(initializers, f) if isinstance(f, str) else f
+    f = lookup("initializer", part.spec.initializer, initializers)
     drawn = np.asarray(f(part.spec.shape, Draw(seed, Purpose.WEIGHTS, part.name)), dtype=np.float64)
     if drawn.shape != part.spec.shape:
         raise ValueError(f"initializer of {part.name} must give shape {part.spec.shape}, got {drawn.shape}")

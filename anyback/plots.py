@@ -48,7 +48,7 @@ def curves(
 
     Examples
     --------
-    >>> rows = [{"epoch": e, "loss": 1 / e, "val_loss": 1 / e + 0.1, "accuracy": 1 - 1 / e} for e in (1, 2, 3)]
+    >>> rows = [{"epoch": e, "loss": 1 / e, "val_loss": 2 / e, "accuracy": 1 - 1 / e} for e in (1, 2, 3)]
     >>> [axes.get_ylabel() for axes in curves(rows).axes]
     ['loss', 'accuracy']
     """
@@ -57,7 +57,7 @@ def curves(
         raise ValueError("history must have at least one epoch, got none")
     names = dict.fromkeys(name.removeprefix("val_") for row in rows for name in row)
     panels = ["loss", *(n for n in names if n not in _NO_CURVES and not n.startswith("grad_norm."))]
-    columns = min(len(panels), 3)
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     figure = _figure(4.6 * columns, 3.6 * math.ceil(len(panels) / columns))
     best = best_epoch(rows)
     for i, name in enumerate(panels):
@@ -115,14 +115,20 @@ def confusion(
     image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
     if k <= 30:
         for i, j in np.argwhere(counts > 0).tolist():
-            colour = "white" if share[i, j] > 0.5 else _INK
+            colour = "white" if share[i, j] > 0.5 else _INK if i == j else _ORANGE
             size = 9 if k <= 15 else 6
             axes.text(j, i, f"{counts[i, j]:g}", ha="center", va="center", color=colour, fontsize=size)
     ticks = range(0, k, math.ceil(k / 30))
     long = max(len(labels[i]) for i in ticks) > 3
-    axes.set_xticks(ticks, [labels[i] for i in ticks], rotation=45 if long else 0, ha="right" if long else "center")
+    axes.set_xticks(
+        ticks, [labels[i] for i in ticks], rotation=45 if long else 0, ha="right" if long else "center"
+    )
     axes.set_yticks(ticks, [labels[i] for i in ticks])
     axes.tick_params(length=0)
+    axes.set_xticks(np.arange(0.5, k - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, k - 1), minor=True)
+    axes.tick_params(which="minor", length=0)
+    axes.grid(which="minor", color="white", linewidth=1.0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -167,7 +173,9 @@ def predicted_against_true(
     """
     z, t = (np.asarray(a, dtype=float) for a in (predicted, true))
     if z.shape != t.shape or z.ndim not in (1, 2) or not z.size:
-        raise ValueError(f"predicted and true must have one shape (n,) or (n, k), got {z.shape} and {t.shape}")
+        raise ValueError(
+            f"predicted and true must have one shape (n,) or (n, k), got {z.shape} and {t.shape}"
+        )
     z, t = z.reshape(len(z), -1), t.reshape(len(t), -1)
     panels = min(z.shape[1], 6)
     columns = min(panels, 3)
@@ -216,7 +224,7 @@ def _panel(axes: Any, rows: list[Mapping[str, float]], name: str, best: int | No
     if best is not None:
         axes.axvline(best, color=_GREY, linewidth=1.0, linestyle=":", zorder=0, label=f"best epoch: {best}")
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _bare(axes)
 
 
@@ -238,7 +246,11 @@ def best_epoch(history: Iterable[Mapping[str, float]]) -> int | None:
     >>> best_epoch([{"epoch": 1, "val_loss": 0.5}, {"epoch": 2, "val_loss": 0.25}])
     2
     """
-    points = [(row["val_loss"], int(row["epoch"])) for row in history if math.isfinite(row.get("val_loss", math.nan))]
+    points = [
+        (row["val_loss"], int(row["epoch"]))
+        for row in history
+        if math.isfinite(row.get("val_loss", math.nan))
+    ]
     return min(points)[1] if points else None
 
 

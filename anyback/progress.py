@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,9 @@ class Progress:
         if verbose == 1 and trainer.epoch < epochs and not trainer.stop:
             self._bar = _bar(batches * epochs, done, f"{trainer.backend.name} {trainer.dtype}")
         elif verbose and trainer.epoch >= epochs:
-            print(f"epochs={epochs} is the total: {trainer.epoch} are done already")
+            print(f"epochs={epochs} is the total: {trainer.epoch} are done already", file=sys.stderr)
         elif verbose and trainer.stop:
-            print(f"a callback ended this run after epoch {trainer.epoch}: nothing is trained")
+            print(f"a callback ended this run after epoch {trainer.epoch}", file=sys.stderr)
         # A bar redrawn for every batch of a small network would cost as much as its training.
         self._stride, self._pending = max(1, batches // 20), 0
 

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -491,7 +492,7 @@ class Piecewise(Schedule):
     def __post_init__(self) -> None:
         edges = _numbers("boundaries", self.boundaries, operator.index, "increasing integers from 1")
         values = _numbers("values", self.values, float, "positive and finite")
-        if any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(edges)):
             raise ValueError(f"boundaries must be increasing integers from 1, got {list(edges)}")
         if len(values) != len(edges) + 1:
             raise ValueError(f"values must be one more than the {len(edges)} boundaries, got {len(values)}")

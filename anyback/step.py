@@ -107,7 +107,7 @@ class Program:
         tally: Tally,
         w: Array,
         data: Data,
-        rows: Array,
+        rows: Array | None,
         word: Any,
     ) -> tuple[tuple[Array, Array], Array, Tally]:
         """Add one micro-batch to a summed gradient (P,) and its weight, without an update."""
@@ -120,10 +120,11 @@ class Program:
         """Update with an accumulated gradient, and return the sums emptied."""
         g, n = total
         w, slots = self._apply(w, slots, g * namespace(g).astype(_inverse(n), g.dtype), mask, scalars)
-        return w, slots, (g * 0.0, n * 0.0)
+        zeros = namespace(g).zeros_like
+        return w, slots, (zeros(g), zeros(n))
 
     def gradient(self, w: Array, stats: Array, data: Data, rows: Array | None, mask: Any, word: Any) -> Array:
-        """Return the gradient (P,) of the mean loss and penalties of a batch, as a step would use it unclipped."""
+        """Return the gradient (P,) of the mean loss and penalties of a batch, before clipping."""
         g, *_ = self._gradient(w, stats, None, data, rows, word, mean=True)
         return self._penalise(w, g, mask)
 

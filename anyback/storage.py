@@ -6,14 +6,15 @@ byte, and over the description, stands in the file's own metadata.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["FORMAT", "CheckpointError", "read", "write"]
 
@@ -41,12 +42,12 @@ def write(path: str | Path, tensors: Mapping[str, np.ndarray], description: Mapp
 
     # safetensors stores the memory of arrays that are not C-contiguous in the wrong order.
     arrays = {name: np.array(array, order="C") for name, array in tensors.items()}
-    text = json.dumps({"format": FORMAT, **description}, sort_keys=True)
+    text = json.dumps({"format": FORMAT, **description})
     data = save(arrays, {"anyback": text, "sha256": _digest(arrays, text)})
     stored = load(data)
     if any(stored[name].tobytes() != array.tobytes() for name, array in arrays.items()):
         raise CheckpointError(f"checkpoint {path} would not hold what it was given")
-    _replace(Path(path), data)
+    _replace(os.fspath(path), data)
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -61,7 +62,8 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from safetensors.numpy import load
 
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     # A header's length can look like the start of a pickle or an archive; the brace after it cannot.
@@ -87,6 +89,8 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    import hashlib
+
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -95,8 +99,9 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _replace(path: str, data: bytes) -> None:
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     # Opened with 0o666 the file gets the permissions that the user's umask leaves.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
@@ -106,11 +111,12 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if os.path.exists(temporary):
+            os.remove(temporary)
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
+        descriptor = os.open(folder or ".", os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)

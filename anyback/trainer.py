@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +26,9 @@ from anyback.progress import Progress
 from anyback.random import Draw, Purpose, micro_batch_word, micro_batch_words
 from anyback.step import Data, Program
 from anyback.tally import Tallies
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Trainer"]
 
@@ -76,6 +78,7 @@ class Trainer:
     Examples
     --------
     >>> import numpy as np
+    >>> from anyback import MLP
     >>> x = np.linspace(-1, 1, 64)[:, None]
     >>> trainer = Trainer(MLP([16], 1, activation="tanh"), "mean_squared_error", "Adam", backend="numpy")
     >>> history = trainer.fit(x, x[:, 0] ** 2, epochs=5, verbose=0)
@@ -349,41 +352,43 @@ class Trainer:
             if order is not None:
                 start = self.batch * plan.batch_size
                 rows = order[start : min(start + plan.batch_size, plan.samples)]
-            if self._train_batch(plan, rows, word):
+            if plan.accumulate > 1:
+                updated = self._gather_batch(plan, rows, word)
+            else:
+                updated = True
+                self._w, self._slots, self._stats, self._tally = self._step(
+                    self._w,
+                    self._slots,
+                    self._stats,
+                    self._tally,
+                    plan.data,
+                    rows,
+                    self._mask,
+                    self._scalars(),
+                    word,
+                )
+            self.batch += 1
+            self.micro += 1
+            if updated:
+                self.updates += 1
                 for hook in hooks:
                     hook(self)
             progress.advance()
         self._end_epoch(plan, callbacks, progress)
 
-    def _train_batch(self, plan: Plan, rows: Array | None, word: int) -> bool:
-        """Train on one batch, and return whether the weights were updated."""
-        last = self.batch + 1 == plan.batches or (self.batch + 1) % plan.accumulate == 0
-        if plan.accumulate == 1:
-            self._w, self._slots, self._stats, self._tally = self._step(
-                self._w,
-                self._slots,
-                self._stats,
-                self._tally,
-                plan.data,
-                rows,
-                self._mask,
-                self._scalars(),
-                word,
-            )
-        else:
-            if self._total is None:
-                self._total = self._w * 0.0, self._tallies.zeros()["weight"]
-            self._total, self._stats, self._tally = self._accumulate(
-                self._total, self._stats, self._tally, self._w, plan.data, rows, word
-            )
-            if last:
-                self._w, self._slots, self._total = self._finish(
-                    self._w, self._slots, self._total, self._mask, self._scalars()
-                )
-        self.batch += 1
-        self.micro += 1
-        self.updates += last
-        return last
+    def _gather_batch(self, plan: Plan, rows: Array | None, word: int) -> bool:
+        """Add a batch to the gathered gradient, and return whether the weights were updated with it."""
+        if self._total is None:
+            self._total = self.backend.namespace.zeros_like(self._w), self._tallies.zeros()["weight"]
+        self._total, self._stats, self._tally = self._accumulate(
+            self._total, self._stats, self._tally, self._w, plan.data, rows, word
+        )
+        if (self.batch + 1) % plan.accumulate and self.batch + 1 < plan.batches:
+            return False
+        self._w, self._slots, self._total = self._finish(
+            self._w, self._slots, self._total, self._mask, self._scalars()
+        )
+        return True
 
     def _scalars(self) -> tuple[float, ...]:
         return self.optimizer.at(self.updates + 1, None if self.lr_factor == 1.0 else self.lr)

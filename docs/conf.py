@@ -6,8 +6,9 @@ from pathlib import Path
 here = Path(__file__).parent
 sys.path[:0] = [str(here), str(here.parent)]
 
-import anyback  # noqa: E402
 import reference  # noqa: E402
+
+import anyback  # noqa: E402
 
 reference.write(here / "reference")
 

@@ -1,4 +1,4 @@
-"""Every array library the tests know, as `libraries`; what is not installed skips, or fails where all is required."""
+"""Every array library the tests know; what is not installed skips, or fails where all is required."""
 
 from __future__ import annotations
 

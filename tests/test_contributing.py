@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md keeps its word: its loss, pasted into losses.py, brings its tests, its CLI choice and its reference entry."""
+"""CONTRIBUTING.md keeps its word: its loss, pasted into losses.py, brings all the rest."""
 
 from __future__ import annotations
 

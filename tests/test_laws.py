@@ -1,4 +1,4 @@
-"""The laws of docs/laws.md, held on everything that is public: a new formula is found by its `__all__` entry."""
+"""The laws of docs/laws.md, held on everything public: a new formula is found by its `__all__` entry."""
 
 from __future__ import annotations
 

@@ -167,7 +167,8 @@ def test_defaults_are_pytorchs(kind: str) -> None:
             assert field.default == theirs[field.name].default, field.name
 
 
-def lion_by_hand(opt: Lion, w: float, gradients: Any) -> list[float]:
+def lion_by_hand(opt: Any, w: Any, gradients: Any) -> list[Any]:
+    """Train one parameter, a NumPy scalar: the precision is its own."""
     m, seen = 0.0, []
     for g in gradients:
         mean = opt.betas[0] * m + (1 - opt.betas[0]) * g
@@ -177,14 +178,14 @@ def lion_by_hand(opt: Lion, w: float, gradients: Any) -> list[float]:
     return seen
 
 
-def rmsprop_by_hand(opt: RMSProp, w: float, gradients: Any) -> list[float]:
+def rmsprop_by_hand(opt: Any, w: Any, gradients: Any) -> list[Any]:
     v = m = b = 0.0
     seen = []
     for g in gradients:
         g = g + opt.weight_decay * w
         v = opt.alpha * v + (1 - opt.alpha) * g**2
         m = opt.alpha * m + (1 - opt.alpha) * g
-        s = math.sqrt((v - m**2 if opt.centered else v) + opt.eps)
+        s = np.sqrt((v - m**2 if opt.centered else v) + opt.eps)
         b = opt.momentum * b + g / s
         w = w - opt.lr * b
         seen.append(w)
@@ -197,9 +198,9 @@ def rmsprop_by_hand(opt: RMSProp, w: float, gradients: Any) -> list[float]:
 def test_as_by_hand(opt: Any, library: str, dtype: str) -> None:
     asarray = pytest.importorskip(library).asarray
     w, g = problem(dtype)
-    by_hand: Callable[..., list[float]] = lion_by_hand if isinstance(opt, Lion) else rmsprop_by_hand
-    wanted = np.stack([by_hand(opt, float(w[i]), g[:, i].tolist()) for i in range(SIZE)], axis=1)
-    assert_near(path(opt, asarray(w), asarray(g)), wanted.astype(dtype), TOLERANCE[dtype])
+    by_hand = lion_by_hand if isinstance(opt, Lion) else rmsprop_by_hand
+    wanted = np.stack([by_hand(opt, w[i], g[:, i]) for i in range(SIZE)], axis=1)
+    assert_near(path(opt, asarray(w), asarray(g)), wanted, TOLERANCE[dtype])
 
 
 FIRST = [
@@ -296,7 +297,8 @@ def test_scalars_are_python_floats(opt: Any) -> None:
 
 
 def test_options_become_python_floats() -> None:
-    opt = Adam(lr=np.float64(0.1), betas=[np.float32(0.5), 0.75], eps=1)
+    options: dict[str, Any] = {"betas": [np.float32(0.5), 0.75], "eps": 1}
+    opt = Adam(lr=np.float64(0.1), **options)
     assert opt == Adam(0.1, (0.5, 0.75), 1.0)
     assert type(opt.lr) is type(opt.eps) is type(opt.betas[0]) is float
 

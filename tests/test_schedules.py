@@ -147,6 +147,7 @@ def test_every_name_has_a_case() -> None:
 
 @pytest.mark.parametrize("schedule", [schedule for schedule, _ in BY_HAND], ids=label)
 def test_rates_are_python_floats(schedule: Any) -> None:
+    t: Any
     for t in (0, 1, np.int64(3), 10**6, 10**9):
         rate = schedule(t)
         assert type(rate) is float
@@ -159,8 +160,9 @@ def test_rates_are_python_floats(schedule: Any) -> None:
 
 def test_options_become_python_numbers() -> None:
     assert Piecewise([1, 2], [1, 2, 3]) == Piecewise((1, 2), (1.0, 2.0, 3.0))
-    assert asdict(Step(np.float32(0.5), np.int64(3))) == {"lr": 0.5, "every": 3, "factor": 0.1}
-    assert type(Step(np.float32(0.5), 3).lr) is float
+    options: dict[str, Any] = {"lr": np.float32(0.5), "every": np.int64(3)}
+    assert asdict(Step(**options)) == {"lr": 0.5, "every": 3, "factor": 0.1}
+    assert type(Step(**options).lr) is float
 
 
 @pytest.mark.parametrize(

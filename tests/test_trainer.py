@@ -540,7 +540,7 @@ def test_verbose_is_silent_a_bar_or_a_line_an_epoch(blobs, capsys):
     assert out == ""
     assert "numpy float64" in err and "9/9" in err and "accuracy=" in err
     trainer.fit(*blobs, epochs=3)
-    assert capsys.readouterr() == ("epochs=3 is the total: 3 are done already\n", "")
+    assert capsys.readouterr() == ("", "epochs=3 is the total: 3 are done already\n")
 
 
 def test_figures_that_a_callback_adds_enter_the_history(blobs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from copy import copy
 from functools import cache
@@ -60,6 +59,8 @@ def backend(name: str | Backend | None = None) -> Backend:
 def _connect(name: str) -> Backend:
     library, _, device = name.partition(":")
     if library not in LIBRARIES:
+        import difflib
+
         nearest = difflib.get_close_matches(library, [*LIBRARIES, "auto"], 1, 0.0)[0]
         raise ValueError(
             f"backend must be one of {', '.join(LIBRARIES)} or auto, got {name!r}: did you mean {nearest!r}?"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import Array
-from anyback.backends.base import Backend, BackendError
+from anyback.backends.base import Backend, BackendError, first_line
 
 __all__ = ["connect"]
 
@@ -41,10 +41,11 @@ def connect(device: str | None) -> Backend:
         import array_api_strict as namespace
     except ImportError as error:
         raise BackendError(
-            f"backend 'array_api_strict' needs array-api-strict ({error}): pip install array-api-strict"
+            f"backend 'array_api_strict' needs array-api-strict ({first_line(error)}): "
+            "pip install array-api-strict"
         ) from error
     try:
         found = namespace.Device(device or "CPU_DEVICE")
     except ValueError as error:
-        raise BackendError(f"backend 'array_api_strict:{device}': {error}") from error
+        raise BackendError(f"backend 'array_api_strict:{device}': {first_line(error)}") from error
     return StrictBackend(namespace, found, f"array_api_strict:{device}" if device else "array_api_strict")

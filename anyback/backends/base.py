@@ -17,8 +17,9 @@ class BackendError(RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """Return the first line with words of an error's message, or the error's kind where there is none."""
+    lines = (line.strip() for line in str(error).splitlines() if any(map(str.isalnum, line)))
+    return next(lines, type(error).__name__)
 
 
 class Backend:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import Array
-from anyback.backends.base import Backend, BackendError
+from anyback.backends.base import Backend, BackendError, first_line
 
 __all__ = ["connect"]
 
@@ -58,14 +58,16 @@ def connect(device: str | None) -> Backend:
             from array_api_compat import cupy as namespace
     except ImportError as error:
         raise BackendError(
-            f"backend 'cupy' needs CuPy, which cannot be imported ({error}): {INSTALL}"
+            f"backend 'cupy' needs CuPy, which cannot be imported ({first_line(error)}): {INSTALL}"
         ) from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises its own CUDA errors, and loader errors where there is no driver
         raise BackendError(
-            f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU ({error}): {INSTALL}"
+            f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU ({first_line(error)}): {INSTALL}"
         ) from error
+    if not count:
+        raise BackendError(f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU: {INSTALL}")
     number = "0" if device is None else device
     if not number.isdecimal() or int(number) >= count:
         raise BackendError(f"backend 'cupy:INDEX' takes a GPU number in [0, {count}), got {device!r}")

@@ -52,7 +52,7 @@ def connect(device: str | None) -> Backend:
     try:
         import jax
     except ImportError as error:
-        raise BackendError(f"backend 'jax' needs JAX ({error}): install anyback[jax]") from error
+        raise BackendError(f"backend 'jax' needs JAX ({first_line(error)}): install anyback[jax]") from error
     platform, _, index = (device or "").partition(":")
     try:
         found = jax.devices(platform or None)[int(index or 0)]

@@ -52,7 +52,9 @@ def connect(device: str | None) -> Backend:
         import torch
         from array_api_compat import torch as namespace
     except ImportError as error:
-        raise BackendError(f"backend 'torch' needs PyTorch ({error}): install anyback[torch]") from error
+        raise BackendError(
+            f"backend 'torch' needs PyTorch ({first_line(error)}): install anyback[torch]"
+        ) from error
     try:
         backend = TorchBackend(torch, namespace, device or "cpu")
         torch.zeros(1, device=backend.device)

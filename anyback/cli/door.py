@@ -25,7 +25,7 @@ class Door(TyperGroup):
         standalone = options.pop("standalone_mode", True)
         args = sys.argv[1:] if args is None else list(args)
         try:
-            code = super().main(args, *rest, standalone_mode=False, obj=args, **options)
+            code = super().main(args, *rest, **{**options, "standalone_mode": False, "obj": args})
         except _WRONG_INPUT as error:
             code = _fail(error, 2)
         except DivergenceError as error:
@@ -36,7 +36,7 @@ class Door(TyperGroup):
             # A usage error: its class belongs to click, or to the copy of click in newer versions of typer.
             if not hasattr(error, "format_message"):
                 raise
-            code = _fail(_usage(error), 2)
+            code = _fail(_usage(error, args), 2)
         if standalone:
             sys.exit(code or 0)
         return code
@@ -47,7 +47,7 @@ def console() -> Any:
     from rich.console import Console
 
     # Without a terminal there is no width to keep to, and a table folded at 80 is harder to read by programs.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
 
 
 def note(message: str) -> None:
@@ -65,7 +65,19 @@ def _fail(error: object, code: int) -> int:
     return code
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, args: Sequence[str]) -> str:
     message = str(error.format_message()).rstrip(".")
+    value = _typed(getattr(getattr(error, "param", None), "opts", []), args)
+    if value is not None and value not in message:
+        message += f", got {value!r}"
     path = getattr(getattr(error, "ctx", None), "command_path", "anyback")
     return f"{message[:1].lower()}{message[1:]} (see '{path} --help')"
+
+
+def _typed(names: Sequence[str], args: Sequence[str]) -> str | None:
+    """Return the value that was typed for an option, which newer versions of typer leave out."""
+    for i, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if name in names:
+            return value if equals else "".join(args[i + 1 : i + 2])
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,10 @@ def formulas() -> dict[str, tuple[str, Any]]:
 def check(names: list[str], backend_name: str | None, tol: float) -> None:
     """Check the formulas called so, or all, print a figure for each, and exit with 1 if one is wrong."""
     known = formulas()
+    room_of_all = ModuleType("formulas")
+    vars(room_of_all).update(known, __all__=list(known))
     for name in names:
-        lookup("formula", name, SimpleNamespace(__all__=list(known), **known))  # type: ignore[arg-type]
+        lookup("formula", name, room_of_all)
     where = backend(backend_name)
     where.check("float64")
     made = table("formula", "error", "calls", "where it is largest, or what is wrong")
@@ -48,12 +50,12 @@ def check(names: list[str], backend_name: str | None, tol: float) -> None:
             made.add_row(f"{room}.{name}", f"{report.max_error:.1e}", str(report.evaluations), report.worst)
         except Exception as error:  # whatever a formula does wrong is what is to be told
             failed += 1
-            made.add_row(f"[red]{room}.{name}[/]", "[red]wrong[/]", "", " ".join(str(error).split()))
+            made.add_row(f"{room}.{name}", "wrong", "", " ".join(str(error).split()), style="red")
     out = console()
     out.print(made)
     count = len(names or known)
     agree = f"{count - failed} of {count} gradients agree with central differences"
-    out.print(f"{agree} within {tol:g} (relative, float64, {where.name})", markup=False)
+    out.print(f"{agree} within {tol:g} (relative, float64, {where.name})")
     if failed:
         raise typer.Exit(1)
 
@@ -79,7 +81,7 @@ def _required(function: Any) -> Iterator[str]:
 def _away(name: str, shape: tuple[int, ...], low: float = -4.0, high: float = 4.0) -> np.ndarray:
     """Return numbers halfway between multiples of 1/8, where the kinks of formulas are, but no two alike."""
     u = Draw(0, Purpose.CHECK, name).uniform((2, *shape))
-    return np.floor((low + (high - low) * u[0]) * 8) / 8 + 1 / 16 + (u[1] - 0.5) / 32
+    return np.asarray(np.floor((low + (high - low) * u[0]) * 8) / 8 + 1 / 16 + (u[1] - 0.5) / 32)
 
 
 def _target(kind: str, name: str) -> np.ndarray:
@@ -88,8 +90,12 @@ def _target(kind: str, name: str) -> np.ndarray:
     if kind == "labels":
         return np.asarray(np.floor(u[:, 0] * _COLUMNS), dtype=np.int64)
     if kind == "unit interval":
-        return (u + 0.1) / (u + 0.1).sum(axis=1, keepdims=True)
-    return {"signs": np.where(u < 0.5, -1.0, 1.0), "counts": np.floor(u * 6), "reals": np.floor(u * 32) / 8 - 2}[kind]
+        return np.asarray((u + 0.1) / (u + 0.1).sum(axis=1, keepdims=True))
+    return {
+        "signs": np.where(u < 0.5, -1.0, 1.0),
+        "counts": np.floor(u * 6),
+        "reals": np.floor(u * 32) / 8 - 2,
+    }[kind]
 
 
 def _put(where: Backend, a: np.ndarray) -> Any:

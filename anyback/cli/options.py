@@ -96,8 +96,9 @@ class Options:
         for name in given & {f.name for f in fields(self)} - set(_FREE):
             old, new = getattr(before, name), getattr(self, name)
             if old != new:
+                was = "left to its default" if old is None else old
                 fail(
-                    f"--{name.replace('_', '-')} was {old} in {run}, got {new}: "
+                    f"--{name.replace('_', '-')} was {was} in {run}, got {new}: "
                     "a resumed run goes on as it began, only --epochs and --patience may change"
                 )
         return replace(before, **{name: getattr(self, name) for name in _FREE if name in given})

@@ -41,7 +41,11 @@ def per_class(matrix: np.ndarray, classes: Sequence[str]) -> Any:
         return f"{part / whole:.4f}" if whole else "-"
 
     for i, name in enumerate(classes):
-        values = share(hits[i], guessed[i]), share(hits[i], actual[i]), share(2 * hits[i], guessed[i] + actual[i])
+        values = (
+            share(hits[i], guessed[i]),
+            share(hits[i], actual[i]),
+            share(2 * hits[i], guessed[i] + actual[i]),
+        )
         made.add_row(name, *values, f"{actual[i]:,.0f}")
     return made
 
@@ -54,7 +58,12 @@ def summary(about: Mapping[str, Any], folder: str) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     options, data, backend, run = (about[name] for name in ("options", "data", "backend", "training"))
-    learned = f"{len(data['classes'])} classes" if data["classes"] else f"{about['outputs']} real numbers a row"
+    count = len(data["classes"] or ()) or about["outputs"]
+    learned = (
+        f"{count} classes"
+        if data["classes"]
+        else f"{count} {'number' if count == 1 else 'numbers'} to predict"
+    )
     widths = " > ".join(map(str, [data["width"], *about["units"], about["outputs"]]))
     extra = f", dropout {options['dropout']:g}" if options["dropout"] and about["units"] else ""
     batch = "all rows at once" if options["batch_size"] == "full" else f"batches of {options['batch_size']}"
@@ -70,4 +79,4 @@ def summary(about: Mapping[str, Any], folder: str) -> None:
     out = console()
     out.print(grid)
     out.print(figures(about["figures"]))
-    out.print(f"run folder: {folder}", soft_wrap=True, markup=False)
+    out.print(f"run folder: {folder}", soft_wrap=True)

@@ -47,12 +47,16 @@ class Task:
         if kind in ("reals", "counts"):
             raise ValueError(
                 f"loss {loss!r} compares with {kind}, but the targets are class labels: "
-                "take softmax_cross_entropy, multiclass_hinge, or binary_cross_entropy or hinge for two classes"
+                "take softmax_cross_entropy, or for two classes binary_cross_entropy or hinge"
             )
         held = [] if table.test is None else [table.test[1]]
-        count = max(int(y.max()) + 1 for y in [table.y, *held]) if table.classes is None else len(table.classes)
+        count = (
+            max(int(y.max()) + 1 for y in [table.y, *held]) if table.classes is None else len(table.classes)
+        )
         if count < 2:
-            raise ValueError(f"targets must be of two classes or more, got one: {(table.classes or ['0'])[0]!r}")
+            raise ValueError(
+                f"targets must be of two classes or more, got one: {(table.classes or ['0'])[0]!r}"
+            )
         single = count == 2 and kind != "labels" and getattr(losses, loss).link != "softmax"
         return cls(loss, 1 if single else count, table.classes or tuple(map(str, range(count))))
 
@@ -62,7 +66,8 @@ class Task:
         if self.classes is None or kind == "labels":
             return y
         hot = (y[:, None] == (1 if self.outputs == 1 else np.arange(self.outputs))).astype(float)
-        return 2.0 * hot - 1.0 if kind == "signs" else hot
+        encoded: np.ndarray = 2.0 * hot - 1.0 if kind == "signs" else hot
+        return encoded
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -74,10 +79,11 @@ class Task:
     def decide(self, z: np.ndarray) -> np.ndarray:
         """Return outputs (n, k) in the user's terms: class numbers (n,), or the predicted means (n, k)."""
         if self.classes is not None:
-            return (z[:, 0] > 0).astype(int) if self.outputs == 1 else z.argmax(axis=1)
+            decided: np.ndarray = (z[:, 0] > 0).astype(int) if self.outputs == 1 else z.argmax(axis=1)
+            return decided
         link = "exp" if _kind(self.loss) == "counts" else getattr(losses, self.loss).link
         if link == "exp":
-            return np.exp(z)
+            return np.asarray(np.exp(z))
         result: np.ndarray = getattr(activations, link)(z)[0] if link else z
         return result
 

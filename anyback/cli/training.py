@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 
-from anyback import __version__, metrics, plots
+from anyback import __version__, losses, metrics, plots
 from anyback.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, JSONLog, NaNGuard
 from anyback.cli import folder as folders
 from anyback.cli.door import fail, note
@@ -44,13 +45,20 @@ def train(
         standardize=options.standardize,
     ).build(table.x.shape[1])
     about = _about(options, data, table, task, trainer, command)
+    _mind_the_scale(task, parts)
     folder = folders.create(out, data)
     folders.note_down(folder, about)
     _run(trainer, task, parts, options, folder, about, quiet)
 
 
 def resume(
-    options: Options, given: set[str], data: str, run: Path, backend: str | None, quiet: bool, command: list[str]
+    options: Options,
+    given: set[str],
+    data: str,
+    run: Path,
+    backend: str | None,
+    quiet: bool,
+    command: list[str],
 ) -> None:
     """Continue a run where its checkpoint stands."""
     opened = folders.open_run(run, backend)
@@ -59,12 +67,14 @@ def resume(
     options = options.resumed(opened.about["options"], given, str(run))
     table = read(data, options.target, options.loss)
     if fingerprint(table.x, table.y) != opened.data["fingerprint"]:
-        fail(f"{data} is not the data of {run}, which learned from {opened.data['path']}: rows or values differ")
+        fail(f"{data} is not the data of {run}, which learned from {opened.data['path']}: its values differ")
     task, trainer = opened.task, opened.trainer
     parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
     about = _about(options, data, table, task, trainer, command)
     if trainer.epoch >= options.epochs:
-        note(f"--epochs {options.epochs} is the total, and {trainer.epoch} are done: nothing is left to train")
+        note(
+            f"--epochs {options.epochs} is the total, and {trainer.epoch} are done: nothing is left to train"
+        )
     _run(trainer, task, parts, options, opened.path.parent, about, quiet)
 
 
@@ -78,27 +88,19 @@ def _run(
     quiet: bool,
 ) -> None:
     checkpoint = folder / folders.CHECKPOINT
-    callbacks: list[Callback] = [
-        NaNGuard(),
-        CSVLog(folder / "history.csv"),
-        JSONLog(folder / "history.jsonl"),
-        Checkpoint(checkpoint),
-    ]
-    if parts.validation is not None:
-        callbacks.append(EarlyStopping("val_loss", options.patience))
     bar = not quiet and sys.stderr.isatty() and trainer.epoch < options.epochs
-    if not quiet and not bar:
-        callbacks.append(_Lines(options.epochs))
     ended, start = "to the end", time.perf_counter()
     try:
-        trainer.fit(
-            *parts.training,
-            epochs=options.epochs,
-            batch_size=options.batch,
-            validation_data=parts.validation,
-            callbacks=callbacks,
-            verbose=int(bar),
-        )
+        # Numbers that overflow end in DivergenceError, which says more than a warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            trainer.fit(
+                *parts.training,
+                epochs=options.epochs,
+                batch_size=options.batch,
+                validation_data=parts.validation,
+                callbacks=_callbacks(folder, options, parts, lines=not quiet and not bar),
+                verbose=int(bar),
+            )
         if trainer.epoch < options.epochs:
             ended = "stopped early"
     except KeyboardInterrupt:
@@ -134,6 +136,29 @@ def _run(
     if ended == "interrupted":
         note(f"interrupted: continue with --resume {folder}")
         raise typer.Exit(130)
+
+
+def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> list[Callback]:
+    callbacks: list[Callback] = [
+        NaNGuard(),
+        CSVLog(folder / "history.csv"),
+        JSONLog(folder / "history.jsonl"),
+        Checkpoint(folder / folders.CHECKPOINT),
+    ]
+    callbacks += [EarlyStopping("val_loss", options.patience)] if parts.validation is not None else []
+    return [*callbacks, _Lines(options.epochs)] if lines else callbacks
+
+
+def _mind_the_scale(task: Task, parts: Parts) -> None:
+    """Say so if a regression's targets are far from what a fresh network gives."""
+    if task.classes is not None:
+        return
+    mean, spread = (float(np.abs(f(parts.training[1], axis=0)).max()) for f in (np.mean, np.std))
+    if getattr(losses, task.loss).targets == "reals" and (mean > 10 or not 0.1 < spread < 10):
+        note(
+            f"note: targets have mean {mean:.3g} and standard deviation {spread:.3g}; "
+            "a network learns faster and better where they are near 0 and 1: scale them"
+        )
 
 
 def _draw(trainer: Trainer, task: Task, parts: Parts, folder: Path, about: dict[str, Any]) -> None:
@@ -192,5 +217,7 @@ class _Lines(Callback):
         """Print a line if it is time."""
         if time.perf_counter() - self.last >= self.seconds:
             self.last = time.perf_counter()
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in logs.items() if name not in ("epoch", "lr"))
+            shown = ", ".join(
+                f"{name} {value:.4g}" for name, value in logs.items() if name not in ("epoch", "lr")
+            )
             note(f"epoch {trainer.epoch}/{self.epochs}: {shown}")

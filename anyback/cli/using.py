@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from anyback import metrics
-from anyback.cli.door import console, fail
+from anyback.cli.door import console, fail, note
 from anyback.cli.folder import Run, open_run
 from anyback.cli.parts import held_out
 from anyback.cli.report import figures, per_class
@@ -55,7 +55,7 @@ def predict(run: Path, data: str, out: Path | None, proba: bool, backend: str | 
     opened = open_run(run, backend)
     target = opened.data.get("target")
     table = load_inputs(data, opened.features, ignore=[target] if target else [])
-    x = flat(table.x)
+    x = _inputs(opened, flat(table.x), table.features)
     if out is not None and out.suffix == ".npy":
         np.save(out, _array(opened, x, proba), allow_pickle=False)
         return
@@ -66,13 +66,24 @@ def predict(run: Path, data: str, out: Path | None, proba: bool, backend: str | 
         writer.writerows(zip(*columns.values(), strict=True))
 
 
+def _inputs(run: Run, x: np.ndarray, features: Any) -> np.ndarray:
+    """Return the columns of inputs of a matrix without names, which may still hold the target's."""
+    width = run.data.get("width")
+    if features or width is None or x.shape[1] != width + 1:
+        return x
+    target = str(run.data.get("target"))
+    column = (int(target) if target.lstrip("-").isdecimal() else -1) % x.shape[1]
+    note(f"note: column {column}, the target's, is left out")
+    return np.delete(x, column, axis=1)
+
+
 def _array(run: Run, x: np.ndarray, proba: bool) -> np.ndarray:
     if proba:
         return _probabilities(run, x)
     decided = run.task.decide(run.trainer.predict(x))
     if run.task.classes is None or all(name == str(i) for i, name in enumerate(run.task.classes)):
         return decided
-    return np.array(run.task.classes)[decided]
+    return np.asarray(np.array(run.task.classes)[decided])
 
 
 def _columns(run: Run, x: np.ndarray, proba: bool) -> dict[str, Iterable[Any]]:
@@ -88,7 +99,9 @@ def _columns(run: Run, x: np.ndarray, proba: bool) -> dict[str, Iterable[Any]]:
         return dict(zip(names, shown.T, strict=True))
     columns: dict[str, Iterable[Any]] = {"prediction": [classes[i] for i in decided.tolist()]}
     if proba:
-        columns |= {f"p_{name}": p.astype(str) for name, p in zip(classes, _probabilities(run, x).T, strict=True)}
+        columns |= {
+            f"p_{name}": p.astype(str) for name, p in zip(classes, _probabilities(run, x).T, strict=True)
+        }
     return columns
 
 

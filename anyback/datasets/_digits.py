@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import numpy as np
 
 from anyback.arrays import Array
@@ -36,6 +34,8 @@ def digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     >>> x_train.shape, x_test.shape, x_train.dtype.name
     ((1438, 64), (359, 64), 'float32')
     """
+    from importlib.resources import files
+
     with (
         files("anyback.datasets").joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as archive,

@@ -6,7 +6,6 @@ import gzip
 import os
 import zlib
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
@@ -52,7 +51,8 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     ...     read_idx(path)
     array([7, 2, 1], dtype=uint8)
     """
-    data = Path(path).read_bytes()
+    with open(path, "rb") as file:
+        data = file.read()
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)

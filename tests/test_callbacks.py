@@ -1,0 +1,279 @@
+"""What happens between epochs."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import anyback as ab
+from anyback.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    DivergenceError,
+    EarlyStopping,
+    GradientStatistics,
+    JSONLog,
+    Lambda,
+    NaNGuard,
+    ReduceOnPlateau,
+)
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(24, 3))
+Y = X @ [1.0, 2.0, 3.0]
+
+
+def trainer(lr=0.05, **options):
+    model = ab.MLP([4], 1, activation="tanh")
+    return ab.Trainer(model, "mean_squared_error", ab.SGD(lr), backend="numpy", dtype="float64", **options)
+
+
+def fit(trainer, *callbacks, **options):
+    return trainer.fit(
+        X, Y, **{"callbacks": callbacks, "verbose": 0, "batch_size": 8, "epochs": 3, **options}
+    )
+
+
+class Log(Callback):
+    """Write down every call."""
+
+    def __init__(self, calls, name="", order=0):
+        self.calls, self.name, self.order = calls, name, order
+
+    def on_fit_start(self, trainer):
+        self.calls.append(f"{self.name}start")
+
+    def on_update(self, trainer):
+        self.calls.append(f"{self.name}update {trainer.updates}")
+
+    def on_epoch_end(self, trainer, logs):
+        self.calls.append(f"{self.name}epoch {trainer.epoch}")
+
+    def on_fit_end(self, trainer):
+        self.calls.append(f"{self.name}end")
+
+
+def test_calls_come_in_order():
+    fit(trainer(), Log(calls := []), epochs=2)
+    first, second = ([f"update {t}" for t in numbers] for numbers in ((1, 2, 3), (4, 5, 6)))
+    assert calls == ["start", *first, "epoch 1", *second, "epoch 2", "end"]
+    fit(trainer(), Log(calls := []), epochs=1, accumulate=2)
+    assert calls == ["start", "update 1", "update 2", "epoch 1", "end"]
+
+
+def test_order_decides_who_comes_first():
+    calls = []
+    fit(trainer(), Log(calls, "late ", 7), Log(calls, "b "), Log(calls, "c "), Log(calls, "a ", -1), epochs=1)
+    assert [call[0] for call in calls if call.endswith("start")] == ["a", "b", "c", "l"]
+
+
+def test_lambda_calls_functions():
+    calls = []
+    fit(
+        trainer(),
+        Lambda(
+            on_fit_start=lambda t: calls.append("start"),
+            on_update=lambda t: calls.append(t.updates),
+            on_epoch_end=lambda t, logs: calls.append(logs["epoch"]),
+            on_fit_end=lambda t: calls.append("end"),
+        ),
+        epochs=1,
+    )
+    assert calls == ["start", 1, 2, 3, 1.0, "end"]
+
+
+def test_a_callback_can_stop_training():
+    history = fit(trainer(), Lambda(on_epoch_end=lambda t, logs: setattr(t, "stop", t.epoch == 2)), epochs=9)
+    assert len(history) == 2
+
+
+# --- stopping and slowing down -------------------------------------------------------------------
+
+
+def figures(values):
+    """A callback that makes up the figure "made"."""
+    callback = Lambda(on_epoch_end=lambda t, logs: logs.update(made=values[t.epoch - 1]))
+    callback.order = -1
+    return callback
+
+
+@pytest.mark.parametrize("mode, sign", [("min", 1.0), ("max", -1.0)])
+def test_early_stopping_waits_for_patience_epochs(mode, sign):
+    values = [sign * v for v in (5.0, 3.0, 4.0, 2.0, 2.5, 2.0, 9.0, 9.0, 9.0)]
+    for patience, epochs in (0, 3), (1, 6), (2, 7), (9, 9):
+        run = trainer()
+        stopping = EarlyStopping("made", patience=patience, mode=mode)
+        assert len(fit(run, figures(values), stopping, epochs=9)) == epochs
+        best = 4 if patience else 2
+        reference = trainer()
+        fit(reference, epochs=best)
+        np.testing.assert_array_equal(run.weights, reference.weights)
+
+
+def test_min_delta_and_not_a_number_are_no_improvement():
+    for values in ([1.0, 0.95, 0.93, 0.91, 0.0], [1.0, np.nan, np.nan, np.nan, 0.0]):
+        assert len(fit(trainer(), figures(values), EarlyStopping("made", 2, 0.1, "min"), epochs=5)) == 4
+
+
+LOWER = ["val_loss", "loss", "val_root_mean_squared_error", "penalty"]
+
+
+@pytest.mark.parametrize("monitor, sign", [*((name, 1) for name in LOWER), ("accuracy", -1), ("val_r2", -1)])
+def test_mode_auto(monitor, sign):
+    assert EarlyStopping(monitor).sign == sign
+
+
+def test_without_restoring_the_last_weights_stay():
+    run, reference = trainer(), trainer()
+    fit(run, figures([1.0, 2.0, 3.0]), EarlyStopping("made", 9, mode="min", restore_best=False))
+    fit(reference)
+    np.testing.assert_array_equal(run.weights, reference.weights)
+
+
+def test_two_that_stop_do_not_undo_each_other():
+    run = trainer()
+    values = [1.0, 2.0, 2.0, 2.0, 2.0]
+    chain = figures(values), EarlyStopping("made", 1, mode="min"), EarlyStopping("loss", 9)
+    assert len(fit(run, *chain, epochs=5)) == 3
+    assert len(fit(run, *chain, epochs=5)) == 3, "stopped is stopped"
+    more = figures(values), EarlyStopping("made", 2, mode="min"), EarlyStopping("loss", 9)
+    assert len(fit(run, *more, epochs=5)) == 4, "more patience goes on"
+
+
+def test_that_nothing_is_left_to_train_is_said(capsys):
+    run = trainer()
+    chain = figures([1.0] * 9), EarlyStopping("made", 0, mode="min")
+    fit(run, *chain, epochs=5)
+    fit(run, *chain, epochs=5, verbose=1)
+    assert capsys.readouterr() == ("", "a callback ended this run after epoch 2\n")
+
+
+def test_callbacks_used_for_another_run_begin_anew():
+    stopping, plateau = EarlyStopping("loss", patience=1), ReduceOnPlateau("loss", patience=0)
+    fit(trainer(), stopping, plateau, epochs=9)
+    assert stopping.best < 5.0
+    slow = trainer(lr=1e-5)
+    fit(slow, stopping, plateau, epochs=4)
+    assert len(slow.history) == 4
+    assert slow.lr_factor == 1.0
+    assert stopping.best == slow.history["loss"][-1]
+
+
+def test_an_unknown_figure_is_named():
+    with pytest.raises(ValueError, match="monitor must be one of epoch, loss, lr, got 'accuracy'"):
+        fit(trainer(), EarlyStopping("accuracy"))
+    with pytest.raises(ValueError, match="monitor 'val_loss' needs validation_split or validation_data"):
+        fit(trainer(), ReduceOnPlateau())
+
+
+def test_plateau_falls_to_the_floor_and_the_optimizer_follows():
+    run = trainer(lr=0.4)
+    plateau = ReduceOnPlateau("made", factor=0.5, patience=0, mode="min", floor=0.2)
+    steps = []
+    watch = Lambda(on_epoch_end=lambda t, logs: steps.append(np.array(t.weights)))
+    watch.order = -2
+    fit(run, figures([1.0] * 5), plateau, watch, epochs=5, batch_size=None)
+    assert run.history["lr"] == pytest.approx([0.4, 0.4, 0.2, 0.1, 0.08])
+    # A step of half the rate from the same weights is half as long.
+    again = trainer(lr=0.2)
+    again.build(3)
+    again.set_state({**again.state(), "w": steps[1].copy()})
+    fit(again, epochs=1, batch_size=None)
+    np.testing.assert_allclose(again.weights, steps[2], rtol=1e-12)
+
+
+# --- guarding and looking ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss"])
+def test_nan_guard_raises_with_advice(name):
+    held = {"validation_data": (1e160 * X, Y)} if name == "val_loss" else {}
+    run = trainer(lr=1e-9 if held else 1e200)
+    if held:
+        run = ab.Trainer(ab.MLP([], 1), "mean_squared_error", ab.SGD(1e-9), backend="numpy", dtype="float64")
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DivergenceError, match=rf"^{name} is (inf|nan) after epoch 1: try a"),
+    ):
+        fit(run, NaNGuard(), **held)
+    assert isinstance(DivergenceError("x"), ArithmeticError)
+    assert len(run.history) == 1
+
+
+def test_gradient_statistics_are_norms_of_gradients():
+    run = trainer()
+    history = fit(run, GradientStatistics(rows=1000), epochs=1)
+    parameters = run.parameters()
+    h = np.tanh(X @ parameters["0.weight"].T + parameters["0.bias"])
+    error = h @ parameters["2.weight"].T + parameters["2.bias"] - Y[:, None]
+    dy = 2 * error / len(X)
+    dh = (dy @ parameters["2.weight"]) * (1 - h**2)
+    norms = {"0.weight": dh.T @ X, "0.bias": dh.sum(axis=0), "2.weight": dy.T @ h, "2.bias": dy.sum(axis=0)}
+    for name, gradient in norms.items():
+        assert history.last[f"grad_norm.{name}"] == pytest.approx(np.linalg.norm(gradient), rel=1e-10)
+    with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
+        GradientStatistics(rows=0)
+    with pytest.raises(RuntimeError, match="needs the data of a running fit"):
+        run.sample_gradient(3)
+
+
+def test_looking_changes_nothing():
+    runs = [ab.Trainer(ab.MLP([4], 1, norm="batch", dropout=0.5), "huber", backend="numpy") for _ in range(2)]
+    fit(runs[0])
+    fit(runs[1], GradientStatistics(5), EarlyStopping("loss", 99, restore_best=False), NaNGuard())
+    np.testing.assert_array_equal(runs[0].weights, runs[1].weights)
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def test_csv_and_json_logs_hold_the_history(tmp_path):
+    run = trainer(metrics=["r2"])
+    chain = CSVLog(tmp_path / "log.csv"), JSONLog(str(tmp_path / "log.jsonl")), GradientStatistics()
+    fit(run, *chain, epochs=2, validation_split=0.25)
+    fit(run, *chain, epochs=3, validation_split=0.25)
+    with (tmp_path / "log.csv").open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert rows == run.history.rows
+    assert len(rows) == 3
+    assert "grad_norm.0.weight" in rows[0], "what another callback added is there"
+    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == run.history.rows
+
+
+def test_csv_log_takes_figures_that_come_later(tmp_path):
+    later = Lambda(on_epoch_end=lambda t, logs: logs.update(late=1.0) if t.epoch == 2 else None)
+    fit(trainer(), CSVLog(tmp_path / "log.csv"), later, epochs=2)
+    with (tmp_path / "log.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["late"] for row in csv.DictReader(file)] == ["", "1.0"]
+
+
+def test_checkpoints_are_named_by_epoch_and_update(tmp_path):
+    fit(trainer(), Checkpoint(tmp_path / "e{epoch:02d}-u{update}", every=2, updates=4), epochs=4)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["e01-u4", "e02-u6", "e02-u8", "e03-u12", "e04-u12"]
+    assert ab.Trainer.load(tmp_path / "e02-u6", backend="numpy").epoch == 2
+
+
+def test_a_checkpoint_holds_what_the_other_callbacks_did_in_its_epoch(tmp_path):
+    stopping = EarlyStopping("loss", patience=9)
+    fit(trainer(), Checkpoint(tmp_path / "run"), stopping, GradientStatistics(), epochs=2)
+    loaded = ab.Trainer.load(tmp_path / "run", backend="numpy")
+    assert dict(loaded.callback_states)["EarlyStopping"] == stopping.state()
+    assert "grad_norm.0.bias" in loaded.history.last
+    assert "best.w" in loaded.state()
+
+
+def test_every_exit_ends_every_callback():
+    def fail(trainer, logs):
+        raise KeyError("mine")
+
+    calls = []
+    with pytest.raises(KeyError, match="mine"):
+        fit(trainer(), Log(calls, "a "), Lambda(on_epoch_end=fail), Log(calls, "b "))
+    assert calls[-2:] == ["a end", "b end"]
+    assert "b epoch 1" not in calls
