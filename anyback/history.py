@@ -15,7 +15,7 @@ class History:
     Attributes
     ----------
     rows : list of dict
-        One dict an epoch: "epoch" (from 1), "loss", each metric, and the same with "val_" before it where
+        One dict an epoch: "epoch" (from 1), "loss", each metric, and the same with ``val_`` before it where
         there is validation data; "penalty" where the trainer has penalties; "lr", the learning rate that
         the next update would have. Values are floats.
 

@@ -279,7 +279,7 @@ class Key:
         Returns
         -------
         array of bool
-            Of `shape`, or (K, *shape) with K words; each network's part equals its solo draw.
+            Of `shape`, or K times that with K words; each network's part equals its solo draw.
 
         Raises
         ------

@@ -13,7 +13,7 @@ __all__ = ["l1", "l2"]
 
 
 def l1(w: Array, mask: Any = 1.0) -> tuple[Array, Vjp]:
-    """Return the sum of sizes over the last axis: sum(mask |w|).
+    """Return the sum of sizes over the last axis: sum(mask abs(w)).
 
     Source: Tibshirani, "Regression shrinkage and selection via the lasso" (1996).
 

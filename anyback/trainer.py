@@ -53,7 +53,7 @@ class Trainer:
     metrics : sequence of str or Metric
         Names of `anyback.metrics`, or metrics.
     l1, l2 : float
-        Factors of the penalties sum |w| and sum w^2 over weights (not biases, not norms). The history
+        Factors of the penalties sum abs(w) and sum w^2 over weights (not biases, not norms). The history
         reports them as "penalty"; "loss" is the loss alone.
     clip_norm, clip_value : float, optional
         Largest norm of the whole gradient; largest size of each of its elements.

@@ -24,7 +24,7 @@ def require(module: str) -> Any:
     except ImportError:
         if REQUIRED and module != "cupy":
             pytest.fail(f"{module} is required here but is not installed")
-        pytest.skip(f"{module} is not installed")
+        pytest.skip(f"{module} is not installed", allow_module_level=True)
 
 
 @dataclass(frozen=True)

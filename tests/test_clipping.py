@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import require
 
 from anyback import clipping, regularizers
 from anyback.clipping import clip_by_norm, clip_by_value, global_norm
@@ -27,7 +28,7 @@ def test_every_name_is_tested() -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_clips_as_pytorch(scale: float) -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     g = draw(50) * scale
     p = torch.nn.Parameter(torch.zeros(50, dtype=torch.float64))
     p.grad = torch.tensor(g)
@@ -111,7 +112,7 @@ def test_penalties_have_true_derivatives(penalty: Callable[..., Any], mask: Any)
 
 @pytest.mark.parametrize("penalty", [l1, l2])
 def test_penalties_as_pytorch(penalty: Callable[..., Any]) -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     w = draw(6)
     p = torch.tensor(w, requires_grad=True)
     theirs = p.abs().sum() if penalty is l1 else (p * p).sum()

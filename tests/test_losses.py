@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import require
 
 from anyback import losses
 from anyback.loss import Loss, loss
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 F = torch.nn.functional
 
 B, K = 7, 5

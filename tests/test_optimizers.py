@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import require
 
 from anyback import optimizers
 from anyback.optimizers import (
@@ -123,7 +124,7 @@ def assert_near(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
 @pytest.fixture
 def double() -> Iterator[None]:
     """PyTorch keeps NAdam's running product in its default dtype."""
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield
@@ -131,7 +132,7 @@ def double() -> Iterator[None]:
 
 
 def torch_path(opt: Any, w: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     kind = type(opt).__name__
     options = {key: value for key, value in asdict(opt).items() if key != "eps_inside_sqrt"}
     p = torch.nn.Parameter(torch.tensor(w))
@@ -151,7 +152,7 @@ def test_every_name_has_a_case() -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("opt", CASES, ids=name)
 def test_as_pytorch(opt: Any, dtype: str, double: None) -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     w, g = problem(dtype)
     wanted = torch_path(opt, w, g)
     assert_near(path(opt, w, g), wanted, TOLERANCE[dtype])
@@ -160,7 +161,7 @@ def test_as_pytorch(opt: Any, dtype: str, double: None) -> None:
 
 @pytest.mark.parametrize("kind", [k for k in optimizers.__all__ if k not in ("Lion", "Momentum", "Nesterov")])
 def test_defaults_are_pytorchs(kind: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     theirs = inspect.signature(getattr(torch.optim, TORCH_NAMES.get(kind, kind))).parameters
     for field in fields(getattr(optimizers, kind)):
         if field.name != "eps_inside_sqrt" and (kind, field.name) != ("SGD", "lr"):
@@ -196,7 +197,7 @@ def rmsprop_by_hand(opt: Any, w: Any, gradients: Any) -> list[Any]:
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("opt", BY_HAND, ids=name)
 def test_as_by_hand(opt: Any, library: str, dtype: str) -> None:
-    asarray = pytest.importorskip(library).asarray
+    asarray = require(library).asarray
     w, g = problem(dtype)
     by_hand = lion_by_hand if isinstance(opt, Lion) else rmsprop_by_hand
     wanted = np.stack([by_hand(opt, w[i], g[:, i]) for i in range(SIZE)], axis=1)
@@ -329,7 +330,7 @@ def test_rules_compile(kind: str) -> None:
     "opt", [Adam(lr=Step(0.1, every=7, factor=0.5)), SGD(lr=Cosine(0.1, 20, floor=0.01))]
 )
 def test_schedule_as_learning_rate(opt: Any) -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     w, g = problem(steps=50)
     p = torch.nn.Parameter(torch.tensor(w))
     if isinstance(opt, Adam):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import require
 
 from anyback import schedules
 from anyback.schedules import (
@@ -96,7 +97,7 @@ def label(value: Any) -> str | None:
 
 @pytest.mark.parametrize(("schedule", "kind", "options", "steps"), AS_TORCH, ids=label)
 def test_as_pytorch(schedule: Any, kind: str, options: dict[str, Any], steps: int) -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     peer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     theirs = getattr(torch.optim.lr_scheduler, kind)(peer, **options)
     for t in range(steps):

@@ -76,7 +76,7 @@ def _auto() -> Backend:
         found, reason = _connect("cupy"), "a CUDA GPU works"
         found.namespace.ones(1, device=found.device).sum()
     except Exception as error:  # whatever a broken driver raises, NumPy still works
-        found, reason = _connect("numpy"), first_line(error)
+        found, reason = _connect("numpy"), first_line(error).partition(": install")[0]
     found = copy(found)  # who asks for the library itself is not told of `auto`
     found.reason = f"auto: {reason}"
     return found
