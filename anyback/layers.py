@@ -50,7 +50,7 @@ class Layer:
     """
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Fix sizes once: return this layer for inputs of `in_shape` after any leading axes, and the shape of its outputs.
+        """Fix sizes once: return this layer for samples of `in_shape`, and the shape of its outputs.
 
         Raises
         ------
