@@ -18,8 +18,8 @@ __all__ = ["clip_by_norm", "clip_by_value", "global_norm"]
 def global_norm(g: Array) -> Array:
     """Return the Euclidean norm over the last axis.
 
-    Equation: top sqrt(sum (g / top)^2) with top = max abs(g), because in single precision squares overflow from
-    2e19 on and vanish below 1e-23, long before the norm itself does.
+    Equation: top sqrt(sum (g / top)^2) with top = max abs(g), because in single precision squares overflow
+    from 2e19 on and vanish below 1e-23, long before the norm itself does.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def global_norm(g: Array) -> Array:
 def clip_by_norm(g: Array, limit: float) -> Array:
     """Return the gradient, shortened to the norm `limit` if it is longer.
 
-    Equation: g / max(1, norm(g) / limit). A gradient that is short enough comes back bit for bit, zero included.
+    Equation: g / max(1, norm(g) / limit). A gradient that is short enough comes back bit for bit, zero too.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from functools import update_wrapper
 from typing import Any
 
 from anyback.arrays import Array, Vjp, device, namespace
+from anyback.comparison import Comparison
 
 __all__ = ["Loss", "kind_of", "loss"]
 
-_TARGETS = ("labels", "signs", "unit interval", "counts", "reals")
 _kinds: dict[tuple[type, Any], str] = {}
 
 
@@ -37,7 +35,7 @@ def _follows(name: str, x: Array, xp: Any) -> None:
         raise TypeError(f"{name} must be an array of the library of pred, {xp.__name__}, got {got}")
 
 
-class Loss:
+class Loss(Comparison):
     """A loss made from a function of single samples: what the decorator `loss` returns.
 
     Parameters
@@ -58,20 +56,12 @@ class Loss:
     options : dict
         Names of the options with their default values.
 
-    Raises
-    ------
-    ValueError
-        If `targets` is none of the five kinds.
-
     Examples
     --------
     >>> from anyback.losses import huber
     >>> huber.targets, huber.link, huber.options
     ('reals', None, {'delta': 1.0})
     """
-
-    __name__: str
-    __wrapped__: Callable[..., Any]
 
     def __init__(
         self,
@@ -80,25 +70,9 @@ class Loss:
         link: str | None = None,
         probabilities: bool = False,
     ) -> None:
-        if targets not in _TARGETS:
-            raise ValueError(f"targets must be one of {', '.join(map(repr, _TARGETS))}, got {targets!r}")
-        update_wrapper(self, function)
-        self.targets = targets
+        super().__init__(function, targets)
         self.link = link
         self.probabilities = probabilities
-        signature = inspect.signature(function)
-        pred, target, *options = signature.parameters.values()
-        self.options: dict[str, Any] = {p.name: p.default for p in options}
-        weight = inspect.Parameter("sample_weight", inspect.Parameter.KEYWORD_ONLY, default=None)
-        self.__signature__ = signature.replace(parameters=[pred, target, weight, *options])
-
-    def __repr__(self) -> str:
-        """Return the name under which the loss is imported."""
-        return f"{self.__module__}.{self.__name__}"
-
-    def __reduce__(self) -> str:
-        """Copy and pickle as functions do: by name."""
-        return self.__name__
 
     def __call__(
         self, pred: Array, target: Array, *, sample_weight: Array | None = None, **options: Any

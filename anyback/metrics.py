@@ -12,12 +12,10 @@ dtype that the library and device have.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import update_wrapper
 from typing import Any
 
 from anyback.arrays import Array, device, namespace
+from anyback.metric import metric, wide
 
 __all__ = [
     "accuracy",
@@ -32,177 +30,6 @@ __all__ = [
     "top_k_accuracy",
 ]
 
-_TARGETS = ("labels", "signs", "unit interval", "counts", "reals")
-
-
-class Metric:
-    """A metric made from a function that sums over a batch: what the decorator `metric` returns.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(pred, target, weight, **options) -> array (..., *m)``; see `metric`.
-    targets : str
-        What targets are: "labels", "signs", "unit interval", "counts" or "reals".
-    finish : callable
-        ``finish(sums, total) -> value``.
-    shift : bool
-        Whether the value stays the same when one number is added to predictions and targets.
-
-    Attributes
-    ----------
-    targets, finish
-        As given.
-    options : dict
-        Names of the options with their default values.
-
-    Raises
-    ------
-    ValueError
-        If `targets` is none of the five kinds.
-
-    Examples
-    --------
-    >>> top_k_accuracy.targets, top_k_accuracy.options
-    ('labels', {'k': 5})
-    """
-
-    __name__: str
-    __wrapped__: Callable[..., Any]
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        targets: str,
-        finish: Callable[[Array, Any], Array],
-        shift: bool = False,
-    ) -> None:
-        if targets not in _TARGETS:
-            raise ValueError(f"targets must be one of {', '.join(map(repr, _TARGETS))}, got {targets!r}")
-        update_wrapper(self, function)
-        self.targets = targets
-        self.finish = finish
-        self._shift = shift
-        signature = inspect.signature(function)
-        pred, target, _, *options = signature.parameters.values()
-        self.options: dict[str, Any] = {p.name: p.default for p in options}
-        weight = inspect.Parameter("sample_weight", inspect.Parameter.KEYWORD_ONLY, default=None)
-        self.__signature__ = signature.replace(parameters=[pred, target, weight, *options])
-
-    def __repr__(self) -> str:
-        """Return the name under which the metric is imported."""
-        return f"{self.__module__}.{self.__name__}"
-
-    def __reduce__(self) -> str:
-        """Copy and pickle as functions do: by name."""
-        return self.__name__
-
-    def __call__(
-        self, pred: Array, target: Array, *, sample_weight: Array | None = None, **options: Any
-    ) -> Array:
-        """Return the value on a batch.
-
-        Parameters
-        ----------
-        pred : array (..., B, k)
-            Raw outputs, floating point.
-        target : array
-            Labels (..., B) or (..., B, k), reals (..., B, k).
-        sample_weight : array (..., B), optional
-            Weight of each sample.
-        **options
-            Options of this metric.
-
-        Returns
-        -------
-        array (...)
-            The value, in the widest real dtype.
-
-        Raises
-        ------
-        ValueError
-            If a shape does not fit or an option is out of range.
-        """
-        _check_shapes(pred, target, sample_weight, self.targets)
-        if self._shift:
-            pred, target = _near_zero(pred, target)
-        sums = self.sums(pred, target, sample_weight, **options)
-        if sample_weight is None:
-            return self.finish(sums, pred.shape[-2])
-        return self.finish(sums, namespace(pred).sum(_wide(sample_weight), axis=-1))
-
-    def sums(self, pred: Array, target: Array, weight: Array | None = None, **options: Any) -> Array:
-        """Return the sums over a batch: those of several batches add up.
-
-        Parameters
-        ----------
-        pred, target, weight, **options
-            As in a call of the metric.
-
-        Returns
-        -------
-        array (..., *m)
-            What `finish` takes, with the total weight: the shape m belongs to the metric.
-
-        Raises
-        ------
-        ValueError
-            As in a call of the metric.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> pred, target = np.asarray([[1.0], [-2.0], [3.0]]), np.asarray([[1.0], [1.0], [1.0]])
-        >>> float(accuracy.sums(pred, target))
-        2.0
-        """
-        _check_shapes(pred, target, weight, self.targets)
-        return self.__wrapped__(pred, target, weight, **options)
-
-
-def metric(
-    *, targets: str, finish: Callable[[Array, Any], Array] | None = None, shift: bool = False
-) -> Callable[[Callable[..., Any]], Metric]:
-    """Make a `Metric` of a function that sums over a batch.
-
-    Parameters
-    ----------
-    targets : str
-        What targets are: "labels", "signs", "unit interval", "counts" or "reals".
-    finish : callable, optional
-        ``finish(sums, total) -> value`` of the sums (..., *m) and the total weight, which is a number
-        or an array (...); by default ``sums / total``. It runs on the host too, on NumPy arrays.
-    shift : bool
-        Whether the value stays the same when one number is added to predictions and targets: a
-        call then moves both close to zero first, which saves digits where there is only float32.
-
-    Returns
-    -------
-    callable
-        A decorator of ``sums(pred, target, weight, **options) -> array (..., *m)``: predictions
-        (..., B, k), weight None or (..., B), and options that have default values.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> @metric(targets="reals")
-    ... def bias(pred, target, weight):
-    ...     error = pred[..., 0] - target[..., 0]
-    ...     return np.sum(error if weight is None else weight * error, axis=-1)
-    >>> float(bias(np.ones((4, 1)), np.zeros((4, 1))))
-    1.0
-    """
-
-    def decorate(function: Callable[..., Any]) -> Metric:
-        return Metric(function, targets, finish or _mean, shift)
-
-    return decorate
-
-
-def _mean(sums: Array, total: Any) -> Array:
-    """Divide sums of shape (...) by the total weight."""
-    return sums / total
-
 
 def _mean_of_outputs(sums: Array, total: Any) -> Array:
     """Divide sums of shape (..., k) by the total weight and average over the outputs."""
@@ -212,40 +39,6 @@ def _mean_of_outputs(sums: Array, total: Any) -> Array:
 def _column(total: Any) -> Any:
     """Give a total of shape (...) an axis for the outputs."""
     return total[..., None] if hasattr(total, "shape") else total
-
-
-def _check_shapes(pred: Array, target: Array, weight: Array | None, targets: str) -> None:
-    """Raise ValueError unless the arguments belong to the same B samples."""
-    if pred.ndim < 2:
-        raise ValueError(f"pred must have shape (..., B, k), got {tuple(pred.shape)}")
-    samples = tuple(pred.shape[-2:])
-    whole = tuple(target.shape[-2:]) == samples
-    labels = targets == "labels" and samples[1] > 1
-    if not whole and not (labels and target.shape[-1:] == pred.shape[-2:-1]):
-        wanted = (
-            f"(..., {samples[0]}) or (..., {samples[0]}, {samples[1]})"
-            if labels
-            else f"(..., {samples[0]}, {samples[1]})"
-        )
-        raise ValueError(
-            f"target must have shape {wanted} for pred {tuple(pred.shape)}, got {tuple(target.shape)}"
-        )
-    if weight is not None and tuple(weight.shape[-1:]) != samples[:1]:
-        raise ValueError(f"sample_weight must have shape (..., {samples[0]}), got {tuple(weight.shape)}")
-
-
-def _wide(x: Array) -> Array:
-    """Return `x` in the widest real dtype of its library and device."""
-    xp = namespace(x)
-    dtypes = xp.__array_namespace_info__().dtypes(kind="real floating", device=device(x))
-    return xp.astype(x, dtypes.get("float64", xp.float32), copy=False)
-
-
-def _near_zero(pred: Array, target: Array) -> tuple[Array, Array]:
-    """Return both less the targets' mean over the batch."""
-    pred, target = _wide(pred), _wide(target)
-    mean = namespace(pred).sum(target, axis=-2, keepdims=True) / target.shape[-2]
-    return pred - mean, target - mean
 
 
 def _classes(pred: Array, target: Array) -> tuple[Array, Array]:
@@ -264,14 +57,14 @@ def _one_hot(labels: Array, first: int, last: int) -> Array:
     """Return in the widest real dtype which of the classes [first, last) each of (..., B) is."""
     xp = namespace(labels)
     classes = xp.arange(first, last, dtype=labels.dtype, device=device(labels))
-    return _wide(labels[..., None] == classes)
+    return wide(labels[..., None] == classes)
 
 
 def _summed(x: Array, weight: Array | None, axis: int = -1) -> Array:
     """Return the weighted sum of x, (..., B) or (..., B, k), over the batch."""
-    x = _wide(x)
+    x = wide(x)
     if weight is not None:
-        weight = _wide(weight)
+        weight = wide(weight)
         x = x * (weight if axis == -1 else weight[..., None])
     return namespace(x).sum(x, axis=axis)
 
@@ -513,12 +306,12 @@ def confusion_matrix(pred: Array, target: Array, weight: Array | None) -> Array:
     k = max(pred.shape[-1], 2)
     guess, truth = (_one_hot(labels, 0, k) for labels in _classes(pred, target))
     if weight is not None:
-        truth = truth * _wide(weight)[..., None]
+        truth = truth * wide(weight)[..., None]
     return namespace(pred).matrix_transpose(truth) @ guess
 
 
 def _error(pred: Array, target: Array) -> Array:
-    return _wide(pred) - _wide(target)
+    return wide(pred) - wide(target)
 
 
 @metric(targets="reals", finish=_mean_of_outputs)
@@ -649,5 +442,5 @@ def r2(pred: Array, target: Array, weight: Array | None) -> Array:
     0.8
     """
     xp = namespace(pred)
-    e, t = xp.broadcast_arrays(_error(pred, target), _wide(target))
+    e, t = xp.broadcast_arrays(_error(pred, target), wide(target))
     return xp.stack([_summed(x, weight, axis=-2) for x in (e * e, t, t * t)], axis=-2)

@@ -20,6 +20,7 @@ from anyback.history import History
 from anyback.layers import Layer
 from anyback.names import lookup
 from anyback.objective import Objective
+from anyback.optimizer import Optimizer
 from anyback.parameters import Layout
 from anyback.plan import Intake, Plan
 from anyback.progress import Progress
@@ -90,7 +91,7 @@ class Trainer:
         self,
         model: Layer,
         loss: str | Callable[..., Any],
-        optimizer: str | optimizers.Optimizer = "Adam",
+        optimizer: str | Optimizer = "Adam",
         *,
         backend: str | Backend | None = None,
         dtype: str = "float32",
@@ -117,7 +118,7 @@ class Trainer:
         self.optimizer = (
             lookup("optimizer", optimizer, optimizers)() if isinstance(optimizer, str) else optimizer
         )
-        if not isinstance(self.optimizer, optimizers.Optimizer):
+        if not isinstance(self.optimizer, Optimizer):
             raise TypeError(
                 f"optimizer must be a name or an Optimizer such as anyback.Adam(), got {optimizer!r}"
             )
@@ -514,7 +515,7 @@ class Trainer:
         backend: str | Backend | None = None,
         model: Layer | None = None,
         loss: str | Callable[..., Any] | None = None,
-        optimizer: str | optimizers.Optimizer | None = None,
+        optimizer: str | Optimizer | None = None,
         metrics: Sequence[str | Callable[..., Any]] | None = None,
     ) -> Trainer:
         """Return the trainer that `save` wrote, on any backend.

@@ -9,7 +9,7 @@ from typing import Any
 from anyback import metrics, optimizers
 from anyback.cli.door import fail
 from anyback.names import lookup
-from anyback.optimizers import Optimizer
+from anyback.optimizer import Optimizer
 
 __all__ = ["Options", "any_case"]
 

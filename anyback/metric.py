@@ -1,0 +1,192 @@
+"""What a metric is: a function that sums over a batch, and one that finishes the sums of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from anyback.arrays import Array, device, namespace
+from anyback.comparison import Comparison
+
+__all__ = ["Metric", "metric", "wide"]
+
+
+class Metric(Comparison):
+    """A metric made from a function that sums over a batch: what the decorator `metric` returns.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(pred, target, weight, **options) -> array (..., *m)``; see `metric`.
+    targets : str
+        What targets are: "labels", "signs", "unit interval", "counts" or "reals".
+    finish : callable
+        ``finish(sums, total) -> value``.
+    shift : bool
+        Whether the value stays the same when one number is added to predictions and targets.
+
+    Attributes
+    ----------
+    targets, finish
+        As given.
+    options : dict
+        Names of the options with their default values.
+
+    Examples
+    --------
+    >>> from anyback.metrics import top_k_accuracy
+    >>> top_k_accuracy.targets, top_k_accuracy.options
+    ('labels', {'k': 5})
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        targets: str,
+        finish: Callable[[Array, Any], Array],
+        shift: bool = False,
+    ) -> None:
+        super().__init__(function, targets)
+        self.finish = finish
+        self._shift = shift
+
+    def __call__(
+        self, pred: Array, target: Array, *, sample_weight: Array | None = None, **options: Any
+    ) -> Array:
+        """Return the value on a batch.
+
+        Parameters
+        ----------
+        pred : array (..., B, k)
+            Raw outputs, floating point.
+        target : array
+            Labels (..., B) or (..., B, k), reals (..., B, k).
+        sample_weight : array (..., B), optional
+            Weight of each sample.
+        **options
+            Options of this metric.
+
+        Returns
+        -------
+        array (...)
+            The value, in the widest real dtype.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit or an option is out of range.
+        """
+        _check_shapes(pred, target, sample_weight, self.targets)
+        if self._shift:
+            pred, target = _near_zero(pred, target)
+        sums = self.sums(pred, target, sample_weight, **options)
+        if sample_weight is None:
+            return self.finish(sums, pred.shape[-2])
+        return self.finish(sums, namespace(pred).sum(wide(sample_weight), axis=-1))
+
+    def sums(self, pred: Array, target: Array, weight: Array | None = None, **options: Any) -> Array:
+        """Return the sums over a batch: those of several batches add up.
+
+        Parameters
+        ----------
+        pred, target, weight, **options
+            As in a call of the metric.
+
+        Returns
+        -------
+        array (..., *m)
+            What `finish` takes, with the total weight: the shape m belongs to the metric.
+
+        Raises
+        ------
+        ValueError
+            As in a call of the metric.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from anyback.metrics import accuracy
+        >>> pred, target = np.asarray([[1.0], [-2.0], [3.0]]), np.asarray([[1.0], [1.0], [1.0]])
+        >>> float(accuracy.sums(pred, target))
+        2.0
+        """
+        _check_shapes(pred, target, weight, self.targets)
+        return self.__wrapped__(pred, target, weight, **options)
+
+
+def metric(
+    *, targets: str, finish: Callable[[Array, Any], Array] | None = None, shift: bool = False
+) -> Callable[[Callable[..., Any]], Metric]:
+    """Make a `Metric` of a function that sums over a batch.
+
+    Parameters
+    ----------
+    targets : str
+        What targets are: "labels", "signs", "unit interval", "counts" or "reals".
+    finish : callable, optional
+        ``finish(sums, total) -> value`` of the sums (..., *m) and the total weight, which is a number
+        or an array (...); by default ``sums / total``. It runs on the host too, on NumPy arrays.
+    shift : bool
+        Whether the value stays the same when one number is added to predictions and targets: a
+        call then moves both close to zero first, which saves digits where there is only float32.
+
+    Returns
+    -------
+    callable
+        A decorator of ``sums(pred, target, weight, **options) -> array (..., *m)``: predictions
+        (..., B, k), weight None or (..., B), and options that have default values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @metric(targets="reals")
+    ... def bias(pred, target, weight):
+    ...     error = pred[..., 0] - target[..., 0]
+    ...     return np.sum(error if weight is None else weight * error, axis=-1)
+    >>> float(bias(np.ones((4, 1)), np.zeros((4, 1))))
+    1.0
+    """
+
+    def decorate(function: Callable[..., Any]) -> Metric:
+        return Metric(function, targets, finish or _mean, shift)
+
+    return decorate
+
+
+def _mean(sums: Array, total: Any) -> Array:
+    """Divide sums of shape (...) by the total weight."""
+    return sums / total
+
+
+def _check_shapes(pred: Array, target: Array, weight: Array | None, targets: str) -> None:
+    """Raise ValueError unless the arguments belong to the same B samples."""
+    if pred.ndim < 2:
+        raise ValueError(f"pred must have shape (..., B, k), got {tuple(pred.shape)}")
+    samples = tuple(pred.shape[-2:])
+    whole = tuple(target.shape[-2:]) == samples
+    labels = targets == "labels" and samples[1] > 1
+    if not whole and not (labels and target.shape[-1:] == pred.shape[-2:-1]):
+        wanted = (
+            f"(..., {samples[0]}) or (..., {samples[0]}, {samples[1]})"
+            if labels
+            else f"(..., {samples[0]}, {samples[1]})"
+        )
+        raise ValueError(
+            f"target must have shape {wanted} for pred {tuple(pred.shape)}, got {tuple(target.shape)}"
+        )
+    if weight is not None and tuple(weight.shape[-1:]) != samples[:1]:
+        raise ValueError(f"sample_weight must have shape (..., {samples[0]}), got {tuple(weight.shape)}")
+
+
+def wide(x: Array) -> Array:
+    """Return `x` in the widest real dtype of its library and device."""
+    xp = namespace(x)
+    dtypes = xp.__array_namespace_info__().dtypes(kind="real floating", device=device(x))
+    return xp.astype(x, dtypes.get("float64", xp.float32), copy=False)
+
+
+def _near_zero(pred: Array, target: Array) -> tuple[Array, Array]:
+    """Return both less the targets' mean over the batch."""
+    pred, target = wide(pred), wide(target)
+    mean = namespace(pred).sum(target, axis=-2, keepdims=True) / target.shape[-2]
+    return pred - mean, target - mean
