@@ -91,8 +91,10 @@ def sigmoid(x: Array) -> tuple[Array, Vjp]:
     """
     xp = namespace(x)
     e = xp.exp(-xp.abs(x))
-    y = xp.where(x >= 0.0, 1.0, e) / (1.0 + e)
-    return y, lambda dy: dy * (y * (1.0 - y))
+    d = 1.0 + e
+    y = xp.where(x >= 0.0, 1.0, e) / d
+    # e / d^2 is y (1 - y) on either side, without the cancellation of 1 - y.
+    return y, lambda dy: dy * (e / (d * d))
 
 
 def hard_sigmoid(x: Array) -> tuple[Array, Vjp]:

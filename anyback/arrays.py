@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, device
 
-__all__ = ["Array", "Vjp", "device", "namespace"]
+__all__ = ["Array", "Vjp", "device", "namespace", "prefer"]
 
 Array: TypeAlias = Any
 Vjp: TypeAlias = Callable[..., Any]
@@ -66,6 +66,11 @@ class _BareNumPy:
 
 numpy_namespace: Any = _BareNumPy()
 _namespaces: dict[type, Any] = {}
+
+
+def prefer(kind: type, xp: Any) -> None:
+    """Let `namespace` return `xp` for arrays of type `kind`; for backends that know a better one."""
+    _namespaces[kind] = xp
 
 
 def namespace(x: Array) -> Any:

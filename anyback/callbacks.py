@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,8 @@ class _Monitor(Callback):
         return False
 
     def state(self) -> dict[str, Any]:
-        return {"best": None if math.isinf(self.best) else self.best, "waited": self.waited}
+        best = None if math.isinf(self.best) else self.best
+        return {"monitor": self.monitor, "best": best, "waited": self.waited}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.best, self.waited = math.inf if state["best"] is None else state["best"], state["waited"]
@@ -218,6 +220,15 @@ class Checkpoint(Callback):
         if every < 1 or (updates is not None and updates < 1):
             raise ValueError(f"every and updates must be at least 1, got {every} and {updates}")
         self.path, self.every, self.updates = str(path), every, updates
+        try:
+            self.path.format(epoch=0, update=0)
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"path may have {{epoch}} and {{update}}, got {self.path!r}") from error
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        folder = os.path.dirname(self.path.format(epoch=0, update=0))
+        if folder and not os.path.isdir(folder):
+            raise FileNotFoundError(f"path must be in a folder that exists, got {self.path!r}")
 
     def on_update(self, trainer: Trainer) -> None:
         if self.updates and trainer.updates % self.updates == 0:
@@ -257,7 +268,9 @@ class JSONLog(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         with open(self.path, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in trainer.history)
+            for row in trainer.history:  # JSON has no NaN
+                figures = {name: value if math.isfinite(value) else None for name, value in row.items()}
+                file.write(json.dumps(figures) + "\n")
 
 
 class NaNGuard(Callback):

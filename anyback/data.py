@@ -15,7 +15,18 @@ import numpy as np
 from anyback.backends import to_host
 from anyback.backends.base import first_line
 
-__all__ = ["Scaler", "as_inputs", "as_targets", "as_weights", "cast", "fingerprint", "positive"]
+__all__ = [
+    "Scaler",
+    "as_inputs",
+    "as_targets",
+    "as_weights",
+    "cast",
+    "class_weights",
+    "fingerprint",
+    "one_class",
+    "positive",
+    "some_weight",
+]
 
 # Rows converted to float64 at a time, so that a large data set is never held twice as wide.
 _CHUNK = 8192
@@ -123,31 +134,71 @@ def as_targets(
     return array
 
 
-def as_weights(
-    sample_weight: Any,
-    class_weight: Mapping[int, float] | Sequence[float] | None,
-    y: np.ndarray,
-    outputs: int,
-) -> np.ndarray | None:
-    """Return the weight of each sample, its own times its class's, float64 (n,); None if there is neither.
+def as_weights(sample_weight: Any, samples: int, name: str = "sample_weight") -> np.ndarray | None:
+    """Return the weight of each sample, float64 (n,); None if there is none.
 
     Raises
     ------
     ValueError
-        If a weight is negative or not finite, all are zero, or shapes and classes do not fit.
+        If a weight is negative or not finite, all are zero, or there are more or fewer than samples.
     """
-    weight = None
-    if sample_weight is not None:
-        weight = _finite(_real(sample_weight, "sample_weight"), "sample_weight").astype(np.float64)
-        if weight.shape != (len(y),):
-            raise ValueError(f"sample_weight must have shape ({len(y)},), got {weight.shape}")
-        _require(weight >= 0, weight, "sample_weight must not be negative")
-    if class_weight is not None:
-        own = _class_weights(class_weight, y, outputs)
-        weight = own if weight is None else weight * own
-    if weight is not None and not weight.any():
-        raise ValueError("the weights of all samples are 0: nothing could be learned")
+    if sample_weight is None:
+        return None
+    weight = _finite(_real(sample_weight, name), name).astype(np.float64)
+    if weight.shape != (samples,):
+        raise ValueError(f"{name} must have shape ({samples},), got {weight.shape}")
+    _require(weight >= 0, weight, f"{name} must not be negative")
+    return some_weight(weight, name)
+
+
+def some_weight(weight: np.ndarray, name: str) -> np.ndarray:
+    """Return `weight`; raise ValueError if all of it is zero."""
+    if not weight.any():
+        raise ValueError(f"{name} must be above 0 somewhere, got {len(weight)} weights of 0")
     return weight
+
+
+def class_weights(given: Mapping[int, float] | Sequence[float], y: np.ndarray, outputs: int) -> np.ndarray:
+    """Return the weight of each sample's class, float64 (n,).
+
+    Parameters
+    ----------
+    given : mapping or sequence
+        Weight of each class; of a mapping, 1 for those it lacks.
+    y : ndarray
+        Labels (n,), or targets (n, k) of which the largest counts, or yes-or-no answers (n, 1).
+    outputs : int
+        Number of outputs of the model.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If classes or values do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class_weights({1: 5.0}, np.array([0, 1]), 2)
+    array([1., 5.])
+    """
+    classes = outputs if y.ndim == 1 else max(outputs, 2)
+    factor = np.ones(classes)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"class_weight must be a mapping or a sequence of numbers, got {given!r}")
+    for label, value in given.items() if isinstance(given, Mapping) else enumerate(given):
+        if not isinstance(label, int | np.integer) or not 0 <= label < classes:
+            raise ValueError(f"class_weight names class {label!r}, expected one of 0 to {classes - 1}")
+        try:
+            factor[label] = float(value)
+        except (TypeError, ValueError):
+            factor[label] = np.nan
+        if not 0 <= factor[label] < np.inf:
+            raise ValueError(f"class_weight must be finite and not negative, got {value!r} for class {label}")
+    if not isinstance(given, Mapping) and len(given) != classes:
+        raise ValueError(f"class_weight must give {classes} values, got {len(given)}")
+    labels = y if y.ndim == 1 else (y[:, 0] > 0).astype(int) if y.shape[1] == 1 else y.argmax(axis=1)
+    own: np.ndarray = factor[labels]
+    return own
 
 
 @dataclass(frozen=True)
@@ -235,6 +286,12 @@ def fingerprint(*arrays: np.ndarray | None) -> str:
     return digest.hexdigest()
 
 
+def one_class(y: np.ndarray, name: str) -> None:
+    """Raise ValueError where a row of yes-or-no targets (n, k) has not exactly one yes."""
+    count = (y > 0.5).sum(axis=1)
+    _require(count == 1, count, f"{name}: metrics of classes take one class a sample")
+
+
 def positive(name: str, value: Any) -> int:
     """Return `value` as an int, or raise ValueError if it is no integer of at least 1.
 
@@ -260,6 +317,8 @@ def _real(x: Any, name: str) -> np.ndarray:
         ) from error
     if array.dtype.kind not in "biuf":
         hint = f" such as {array.ravel()[0]!r}" if array.size else ""
+        if array.dtype.kind in "UO" and name.endswith("y"):
+            hint += ": np.unique(y, return_inverse=True) makes numbers of names"
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{hint}")
     return array
 
@@ -296,24 +355,3 @@ def _probabilities(array: np.ndarray, name: str) -> np.ndarray:
     total = array.sum(axis=1)
     _require(np.abs(total - 1) < 1e-3, total, f"{name}: probabilities of a row must sum to 1")
     return array
-
-
-def _class_weights(given: Mapping[int, float] | Sequence[float], y: np.ndarray, outputs: int) -> np.ndarray:
-    classes = outputs if y.ndim == 1 else max(outputs, 2)
-    factor = np.ones(classes)
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"class_weight must be a mapping or a sequence of numbers, got {given!r}")
-    for label, value in given.items() if isinstance(given, Mapping) else enumerate(given):
-        if not isinstance(label, int | np.integer) or not 0 <= label < classes:
-            raise ValueError(f"class_weight names class {label!r}, expected one of 0 to {classes - 1}")
-        try:
-            factor[label] = float(value)
-        except (TypeError, ValueError):
-            factor[label] = np.nan
-        if not 0 <= factor[label] < np.inf:
-            raise ValueError(f"class_weight must be finite and not negative, got {value!r} for class {label}")
-    if not isinstance(given, Mapping) and len(given) != classes:
-        raise ValueError(f"class_weight must give {classes} values, got {len(given)}")
-    labels = y if y.ndim == 1 else (y[:, 0] > 0).astype(int) if y.shape[1] == 1 else y.argmax(axis=1)
-    own: np.ndarray = factor[labels]
-    return own

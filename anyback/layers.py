@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import prod
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,7 +73,8 @@ class Layer:
             As `specs` names them; matrices (..., out, in), vectors (..., 1, k).
         x : array (..., n)
             Inputs with any number of leading axes, at least one. Where parameters have one axis more
-            than usual they are K networks, and inputs are (B, n) for all or (K, B, n).
+            than usual they are K networks, and inputs are (B, n) for all or (K, B, n); the gradient of
+            the inputs is then (K, B, n), each network's own.
 
         Returns
         -------
@@ -257,7 +259,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
+        if not isinstance(self.rate, Real) or not 0 <= self.rate < 1:
             raise ValueError(f"dropout rate must lie in [0, 1), got {self.rate!r}")
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
@@ -296,6 +298,9 @@ class LayerNorm(Layer):
     eps: float = 1e-5
     in_shape: Shape | None = None
 
+    def __post_init__(self) -> None:
+        _positive("eps of LayerNorm", self.eps)
+
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
         """Learn the width."""
         _expect(self, in_shape)
@@ -324,7 +329,8 @@ class BatchNorm(Layer):
 
     Notes
     -----
-    As PyTorch does, a batch is normalised by its biased variance while the running one is unbiased.
+    As PyTorch does, a batch is normalised by its biased variance while the running one is unbiased. A
+    batch of one sample leaves the running statistics as they are.
     Statistics: running_mean and running_var, (k,) each. A bias just before has no effect: leave it out.
 
     References
@@ -347,7 +353,8 @@ class BatchNorm(Layer):
     in_shape: Shape | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.momentum <= 1:
+        _positive("eps of BatchNorm", self.eps)
+        if not isinstance(self.momentum, Real) or not 0 < self.momentum <= 1:
             raise ValueError(f"momentum of BatchNorm must lie in (0, 1], got {self.momentum!r}")
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
@@ -385,10 +392,12 @@ class BatchNorm(Layer):
         if not stacked:
             xp, shape = namespace(x), params["running_mean"].shape
             mean, var = xp.reshape(mean, shape), xp.reshape(var, shape)
+        if n == 1:  # one sample says nothing of a variance
+            return y, vjp, {name: params[name] for name in ("running_mean", "running_var")}
         keep, m = 1.0 - self.momentum, self.momentum
         stats = {
             "running_mean": keep * params["running_mean"] + m * mean,
-            "running_var": keep * params["running_var"] + (m * n / max(n - 1, 1)) * var,
+            "running_var": keep * params["running_var"] + (m * n / (n - 1)) * var,
         }
         return y, vjp, stats
 
@@ -581,6 +590,8 @@ def MLP(
     ['Dense', 'Activation', 'Dropout', 'Dense']
     """
     norms: dict[str | None, tuple[Layer, ...]] = {None: (), "batch": (BatchNorm(),), "layer": (LayerNorm(),)}
+    if not isinstance(hidden, Iterable):
+        raise TypeError(f"hidden must be a sequence of sizes such as [128, 64], got {hidden!r}")
     if norm not in norms:
         raise ValueError(f"norm must be None, 'batch' or 'layer', got {norm!r}")
     suited = initializer or _INITIALIZERS.get(
@@ -595,6 +606,11 @@ def MLP(
         ]
         layers += [Dropout(dropout)] if dropout else []
     return Sequential((*layers, Dense(outputs, initializer=initializer or "glorot_uniform")))
+
+
+def _positive(name: str, value: Any) -> None:
+    if not isinstance(value, Real) or not 0 < float(value) < float("inf"):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
 
 
 def _expect(layer: Any, in_shape: Shape) -> None:

@@ -34,8 +34,6 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
-_LOG_2 = 0.6931471805599453
-
 
 @loss(targets="reals")
 def mean_squared_error(pred: Array, target: Array) -> tuple[Array, Vjp]:
@@ -251,7 +249,8 @@ def log_cosh(pred: Array, target: Array) -> tuple[Array, Vjp]:
     k = d.shape[-1]
     xp = namespace(d)
     a = xp.abs(d)
-    each = xp.sum(a + (xp.log1p(xp.exp(-2.0 * a)) - _LOG_2), axis=-1) / k
+    # log(cosh(a)) = a + log((1 + exp(-2 a)) / 2), written so that nothing cancels near 0.
+    each = xp.sum(a + xp.log1p(0.5 * xp.expm1(-2.0 * a)), axis=-1) / k
     return each, lambda dl: xp.tanh(d) * (dl * (1.0 / k))
 
 
@@ -359,7 +358,7 @@ def binary_cross_entropy(
 ) -> tuple[Array, Vjp]:
     """Binary cross entropy of logits: -t log(s(z)) - (1 - t) log(1 - s(z)), s the sigmoid, mean over k.
 
-    Computed as softplus(z) - t z, it is exact for logits of any size.
+    Written so that no digits are lost for logits of any size.
 
     Parameters
     ----------
@@ -401,15 +400,23 @@ def binary_cross_entropy(
     xp = namespace(pred)
     k = pred.shape[-1]
     t = (1.0 - label_smoothing) * target + 0.5 * label_smoothing if label_smoothing else target
-    s, s_vjp = softplus(pred)  # -log(1 - s(z)), and -log(s(z)) is s - z
     if pos_weight is None:
-        return xp.sum(s - t * pred, axis=-1) / k, lambda dl: (s_vjp(1.0) - t) * (dl * (1.0 / k))
+        ce, p = _cross_entropy_of_logits(pred, t, xp)
+        return xp.sum(ce, axis=-1) / k, lambda dl: (p - t) * (dl * (1.0 / k))
+    s, s_vjp = softplus(pred)  # -log(1 - s(z)), and softplus(-z) is -log(s(z))
     w = pos_weight if isinstance(pos_weight, int | float) else _per_output("pos_weight", pos_weight, pred, xp)
     wt = w * t
     c = wt + (1.0 - t)
-    # s - z would lose all digits for a large z, softplus(-z) does not.
-    n, n_vjp = softplus(-pred)
+    n, _ = softplus(-pred)
     return xp.sum(wt * n + (1.0 - t) * s, axis=-1) / k, lambda dl: (s_vjp(c) - wt) * (dl * (1.0 / k))
+
+
+def _cross_entropy_of_logits(z: Array, t: Array, xp: Any) -> tuple[Array, Array]:
+    """Return softplus(z) - t z without its cancellation for large z, and the sigmoid of z."""
+    e = xp.exp(-xp.abs(z))
+    right = z >= 0.0
+    ce = xp.log1p(e) + xp.where(right, 1.0 - t, -t) * z
+    return ce, xp.where(right, 1.0, e) / (1.0 + e)
 
 
 @loss(targets="unit interval", link="sigmoid")
@@ -460,10 +467,8 @@ def focal(pred: Array, target: Array, *, gamma: float = 2.0, alpha: float | None
         raise ValueError(f"alpha must be in [0, 1], got {alpha}")
     xp = namespace(pred)
     k = pred.shape[-1]
-    s, _ = softplus(pred)
-    p, _ = sigmoid(pred)
+    ce, p = _cross_entropy_of_logits(pred, target, xp)
     n, _ = sigmoid(-pred)  # 1 - p, exact for large logits
-    ce = s - target * pred
     miss = p + target * (n - p)  # 1 - p_t, whose derivative is (1 - 2 t) p (1 - p)
     a = miss ** (gamma - 1.0)
     if alpha is not None:

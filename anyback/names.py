@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
 
-__all__ = ["lookup"]
+__all__ = ["closest", "lookup"]
 
 
 def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Callable[..., Any]:
@@ -18,7 +18,7 @@ def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Cal
     kind : str
         What to call it in the error: "loss", "optimizer".
     name : str or callable
-        A name, or the thing itself.
+        A name, upper or lower case, or the thing itself.
     module : module
         Where to look.
 
@@ -36,12 +36,33 @@ def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Cal
     return name if callable(name) else _find(kind, name, module)
 
 
+def closest(name: str, names: Sequence[str]) -> str:
+    """Return which of `names` was meant: one of the same initials or letters, else the most alike.
+
+    Examples
+    --------
+    >>> closest("mse", ["multiclass_hinge", "mean_squared_error"]), closest("rleu", ["relu", "elu"])
+    ('mean_squared_error', 'relu')
+    """
+    import difflib
+
+    plain = name.lower().replace("_", "").replace("-", "")
+
+    def likeness(other: str) -> float:
+        letters = other.lower().replace("_", "")
+        initials = "".join(word[0] for word in other.lower().split("_"))
+        ratio = difflib.SequenceMatcher(None, plain, letters).ratio()
+        return ratio + (plain == initials) + 0.5 * (len(plain) > 3 and plain in letters)
+
+    return max(names, key=likeness)
+
+
 @cache
 def _find(kind: str, name: str, module: ModuleType) -> Callable[..., Any]:
+    same = [listed for listed in module.__all__ if listed.lower() == str(name).lower()]
+    name = same[0] if len(same) == 1 else name
     if name not in module.__all__:
-        import difflib
-
-        nearest = difflib.get_close_matches(str(name), module.__all__, 1, 0.0)[0]
+        nearest = closest(str(name), module.__all__)
         raise ValueError(
             f"{kind} must be one of {', '.join(module.__all__)}, got {name!r}: did you mean {nearest!r}?"
         )

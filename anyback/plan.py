@@ -10,7 +10,18 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from anyback.backends import Backend
-from anyback.data import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint, positive
+from anyback.data import (
+    Scaler,
+    as_inputs,
+    as_targets,
+    as_weights,
+    cast,
+    class_weights,
+    fingerprint,
+    one_class,
+    positive,
+    some_weight,
+)
 from anyback.objective import Objective
 from anyback.random import Draw, Purpose
 from anyback.step import Data
@@ -36,6 +47,8 @@ class Intake:
         Where the data goes.
     scaler : Scaler
         How inputs are standardised.
+    classes : bool
+        Whether a metric takes each sample to be of one class.
     """
 
     loss: Objective
@@ -44,6 +57,7 @@ class Intake:
     backend: Backend
     dtype: str
     scaler: Scaler
+    classes: bool = False
 
     def check(
         self,
@@ -51,16 +65,24 @@ class Intake:
         y: Any,
         sample_weight: Any = None,
         *,
-        class_weight: Mapping[int, float] | Sequence[float] | None = None,
         name: str = "",
     ) -> Checked:
         """Return inputs, targets and weights as host arrays that fit the model, or raise."""
         x = as_inputs(x, f"{name}x", self.in_shape)
-        if class_weight is not None and not self._one_class():
-            raise ValueError(f"class_weight needs one class a sample, got it with loss {self.loss.name!r}")
         soft = self.loss.probabilities
         y = as_targets(y, self.loss.targets, self.outputs, len(x), soft=soft, name=f"{name}y")
-        return x, y, as_weights(sample_weight, class_weight, y, self.outputs)
+        if self.classes and y.ndim == 2 and self.outputs > 1 and self.loss.link != "softmax":
+            one_class(y, f"{name}y")
+        return x, y, as_weights(sample_weight, len(y), f"{name}sample_weight")
+
+    def weigh_classes(self, data: Checked, given: Mapping[int, float] | Sequence[float]) -> Checked:
+        """Multiply the weights of samples by those of their classes."""
+        kind, alone = self.loss.targets, self.outputs == 1
+        if kind in ("reals", "counts") or not (kind == "labels" or self.loss.link == "softmax" or alone):
+            raise ValueError(f"class_weight needs one class a sample, got it with loss {self.loss.name!r}")
+        x, y, weight = data
+        own = class_weights(given, y, self.outputs)
+        return x, y, some_weight(own if weight is None else own * weight, "class_weight of the samples")
 
     def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Data:
         """Standardise, cast and upload what was checked."""
@@ -70,12 +92,6 @@ class Intake:
             put(y if y.dtype.kind == "i" else cast(y, self.dtype, "y")),
             None if weight is None else put(cast(weight, self.dtype, "sample_weight")),
         )
-
-    def _one_class(self) -> bool:
-        """Return whether each sample is of one class: not for numbers, nor for several yes-or-no outputs."""
-        if self.loss.targets in ("reals", "counts"):
-            return False
-        return self.loss.targets == "labels" or self.loss.link == "softmax" or self.outputs == 1
 
 
 @dataclass(frozen=True)
@@ -123,8 +139,9 @@ class Plan:
         validation_split: float,
         shuffle: bool,
         accumulate: int,
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
     ) -> Plan:
-        """Split, standardise (the mean and scale learned from the training part alone) and upload."""
+        """Split, weigh classes, standardise and upload; mean and scale are those of the training part."""
         identity = {
             "data": fingerprint(*train, *held or ()),
             "batch_size": batch_size,
@@ -134,6 +151,8 @@ class Plan:
         }
         if validation_split:
             train, held = _split(train, validation_split, seed)
+        if class_weight is not None:
+            train = intake.weigh_classes(train, class_weight)
         if standardize and intake.scaler.mean is None:
             intake = replace(intake, scaler=Scaler.fit(train[0]))
         samples = len(train[0])
@@ -150,7 +169,9 @@ def _split(data: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
     if not 0 < size < len(x):
         raise ValueError(f"validation_split={share} of {len(x)} samples leaves one part empty")
 
-    def part(rows: np.ndarray) -> Checked:
-        return x[rows], y[rows], None if weight is None else weight[rows]
+    def part(rows: np.ndarray, name: str) -> Checked:
+        return x[rows], y[rows], None if weight is None else some_weight(weight[rows], name)
 
-    return part(order[size:]), part(order[:size])
+    return part(order[size:], "sample_weight of the training part"), part(
+        order[:size], "sample_weight of the validation part"
+    )

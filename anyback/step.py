@@ -24,7 +24,7 @@ Data: TypeAlias = tuple[Array, Array, Array | None]
 """Inputs (n, ...), targets, and sample weights (n,) or None, on the device."""
 
 Tally: TypeAlias = Mapping[str, Array]
-"""Sums on the device: "loss" of loss * weight, "weight" of weights, and one of each metric."""
+"""Sums on the device: of loss * weight, of what the loss divides by, of samples, and of each metric."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,9 @@ class Program:
 
     def _add(self, tally: Tally, loss: Array, n: Any, pred: Array, y: Array, weight: Array | None) -> Tally:
         added = {"loss": tally["loss"] + loss, "weight": tally["weight"] + n}
+        if self.metrics:  # a loss may weigh classes on its own account, of which metrics know nothing
+            samples = y.shape[0] if weight is None else namespace(weight).sum(weight)
+            added["samples"] = tally["samples"] + samples
         for name, sums in self.metrics.items():
             added[name] = tally[name] + sums(pred, y, weight)
         return added

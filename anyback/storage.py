@@ -101,9 +101,10 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
 
 def _replace(path: str, data: bytes) -> None:
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    # A name of its own for each writer, and never one that is there already.
+    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
     # Opened with 0o666 the file gets the permissions that the user's umask leaves.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)

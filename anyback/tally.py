@@ -39,6 +39,7 @@ class Tallies:
     backend: Backend
 
     def __post_init__(self) -> None:
+        self.loss.sums(*self._zeros())  # options out of range are named now
         for metric in self.metrics:
             if (metric.targets == "reals") != (self.loss.targets in ("reals", "counts")):
                 raise ValueError(
@@ -59,13 +60,18 @@ class Tallies:
     def read(self, tally: Mapping[str, Array]) -> dict[str, float]:
         """Read a tally back and return means: sums of loss * weight over the sum of weights."""
         sums = {name: self.backend.to_numpy(value) for name, value in tally.items()}
-        total = sums["weight"]
         with np.errstate(invalid="ignore", divide="ignore"):
-            figures = {"loss": sums["loss"] / total}
-            figures |= {metric.name: metric.finish(sums[metric.name], total) for metric in self.metrics}
+            figures = {"loss": sums["loss"] / sums["weight"]}
+            figures |= {m.name: m.finish(sums[m.name], sums["samples"]) for m in self.metrics}
         return {name: float(value) for name, value in figures.items()}
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
+        x, y = self._zeros()
+        totals: dict[str, tuple[int, ...]] = {"loss": (), "weight": ()}
+        totals |= {"samples": ()} if self.metrics else {}
+        return totals | {m.name: np.shape(m.sums(x, y, None)) for m in self.metrics}
+
+    def _zeros(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and targets of one sample."""
         x = np.zeros((1, self.outputs))
-        y = np.zeros(1, np.int64) if self.loss.targets == "labels" else x
-        return {"loss": (), "weight": ()} | {m.name: np.shape(m.sums(x, y, None)) for m in self.metrics}
+        return x, np.zeros(1, np.int64) if self.loss.targets == "labels" else x

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from anyback.backends import backend as find_backend
 from anyback.callbacks import Callback
 from anyback.data import Scaler, as_inputs, positive
 from anyback.history import History
+from anyback.interrupt import Interrupt
 from anyback.layers import Layer
 from anyback.names import lookup
 from anyback.objective import Objective
@@ -68,6 +71,10 @@ class Trainer:
         The figures of all epochs.
     epoch, batch, updates : int
         Finished epochs, batches done of the current one, updates in all.
+    stop : bool
+        A callback sets it to end training: after the batch in `on_update`, else after the epoch.
+    lr_factor : float
+        What `ReduceOnPlateau` multiplies the learning rate by.
 
     Raises
     ------
@@ -141,6 +148,12 @@ class Trainer:
         self._plan: Plan | None = None
         self.identity: dict[str, Any] | None = None
         self.callback_states: list[tuple[str, dict[str, Any]]] = []
+        self.loaded_states: list[tuple[str, dict[str, Any]]] = []
+
+    def __repr__(self) -> str:
+        size = "not built" if self._layout is None else f"{self.layout.size:,} parameters"
+        parts = (self._loss.name, type(self.optimizer).__name__, self.backend.name, self.dtype)
+        return f"<Trainer of {size}: {', '.join(parts)}, epoch {self.epoch}>"
 
     # --- the model's numbers -------------------------------------------------------------------
 
@@ -161,13 +174,14 @@ class Trainer:
         layout = Layout(model.specs())
         if layout.size == 0:
             raise ValueError("model must have parameters to train, got none")
-        self.model, self._layout, self.in_shape, self._outputs = model, layout, shape, out_shape[0]
+        tallies = Tallies(self._loss, self._metrics, out_shape[0], self.backend)
         w, stats = layout.initial(self.seed)
+        # Nothing is assigned before all is known to fit.
+        self.model, self._layout, self.in_shape, self._outputs = model, layout, shape, out_shape[0]
         self._w = self.backend.asarray(w, self.dtype)
         self._stats = self.backend.asarray(stats, self.dtype)
-        self._slots = self.optimizer.init(self._w)
-        self._tallies = Tallies(self._loss, self._metrics, self._outputs, self.backend)
-        self._tally = self._tallies.zeros()
+        self._slots = self.backend.call(self.optimizer.init, self._w)
+        self._tallies, self._tally = tallies, tallies.zeros()
         self._total: tuple[Array, Array] | None = None
         self._set_up()
         return self
@@ -181,21 +195,23 @@ class Trainer:
 
     @property
     def weights(self) -> Array:
-        """The flat vector (P,) of all trained parameters, on the backend: a view, not to be written to."""
-        _ = self.layout  # raises where there are none yet
-        return self._best[0] if self.showing_best and self._best else self._w
+        """A copy of the flat vector (P,) of all trained parameters, on the backend."""
+        w, _ = self._shown
+        return self._copy(w)
 
     @property
-    def _statistics(self) -> Array:
-        return self._best[1] if self.showing_best and self._best else self._stats
+    def _shown(self) -> tuple[Array, Array]:
+        """Weights and running statistics: the best ones, if they are shown, else the newest."""
+        _ = self.layout  # raises where there are none yet
+        return self._best if self.showing_best and self._best else (self._w, self._stats)
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Return copies of the parameters on the host, by PyTorch's names and in its shapes."""
-        return self.layout.arrays(self.backend.to_numpy(self.weights))
+        return self.layout.arrays(self.backend.to_numpy(self._shown[0]))
 
     def statistics(self) -> dict[str, np.ndarray]:
         """Return copies of the running statistics on the host, by PyTorch's names."""
-        return self.layout.statistics_arrays(self.backend.to_numpy(self._statistics))
+        return self.layout.statistics_arrays(self.backend.to_numpy(self._shown[1]))
 
     @property
     def lr(self) -> float:
@@ -282,8 +298,9 @@ class Trainer:
             intake = self._intake()
             plan = Plan.of(
                 intake,
-                intake.check(x, y, sample_weight, class_weight=class_weight),
+                intake.check(x, y, sample_weight),
                 None if validation_data is None else intake.check(*validation_data, name="validation "),
+                class_weight=class_weight,
                 seed=self.seed,
                 standardize=self.standardize,
                 batch_size=None if batch_size is None else positive("batch_size", batch_size),
@@ -300,18 +317,29 @@ class Trainer:
                 name for name, value in plan.identity.items() if value != (self.identity or {}).get(name)
             ]
             raise ValueError(
-                f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)}"
+                f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)} "
+                "(restart_epoch() gives the rest of that epoch up)"
             )
+        if self.epoch and self.identity and plan.identity["data"] == self.identity["data"]:
+            old, new = (identity["validation_split"] for identity in (self.identity, plan.identity))
+            if old != new:
+                warnings.warn(
+                    f"validation_split was {old} and is {new}: validation now has rows that were trained on",
+                    stacklevel=2,
+                )
         self.scaler, self.identity = plan.intake.scaler, plan.identity
         self._restore_callbacks(chain)
         self._plan, self.stop = plan, False
-        self.showing_best &= self.epoch >= epochs
+        if self.epoch < epochs:
+            self.showing_best = False
+            if not any(getattr(callback, "restore_best", False) for callback in chain):
+                self._best = None  # nobody keeps it up to date
         try:
             for callback in chain:
                 callback.on_fit_start(self)
-            with Progress(self, plan.batches, epochs, verbose) as progress:
+            with Progress(self, plan.batches, epochs, verbose) as progress, Interrupt() as interrupt:
                 while self.epoch < epochs and not self.stop:
-                    self._train_epoch(plan, chain, progress)
+                    self._train_epoch(plan, chain, progress, interrupt)
         finally:
             for callback in chain:
                 callback.on_fit_end(self)
@@ -321,8 +349,7 @@ class Trainer:
 
     def remember_best(self) -> None:
         """Keep a copy of the weights as they are now, for `use_best`."""
-        copy = self.backend.namespace.asarray
-        self._best = copy(self._w, copy=True), copy(self._stats, copy=True)
+        self._best = self._copy(self._w), self._copy(self._stats)
 
     def use_best(self) -> None:
         """Show the remembered weights to predict, evaluate and parameters, until training goes on."""
@@ -342,7 +369,13 @@ class Trainer:
         g = self._gradient(self._w, self._stats, self._plan.data, first, self._mask, word)
         return self.layout.arrays(self.backend.to_numpy(g))
 
-    def _train_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
+    def restart_epoch(self) -> None:
+        """Give up what was done of an interrupted epoch's order and sums; its updates stay."""
+        self.batch, self._tally, self._total = 0, self._tallies.zeros(), None
+
+    def _train_epoch(
+        self, plan: Plan, callbacks: Sequence[Callback], progress: Progress, interrupt: Interrupt
+    ) -> None:
         order = self._order(plan)
         words = micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch)
         hooks = [
@@ -375,12 +408,16 @@ class Trainer:
                 for hook in hooks:
                     hook(self)
             progress.advance()
+            interrupt.check()
+            if self.stop:
+                return
         self._end_epoch(plan, callbacks, progress)
 
     def _gather_batch(self, plan: Plan, rows: Array | None, word: int) -> bool:
         """Add a batch to the gathered gradient, and return whether the weights were updated with it."""
         if self._total is None:
-            self._total = self.backend.namespace.zeros_like(self._w), self._tallies.zeros()["weight"]
+            zeros = self.backend.call(self.backend.namespace.zeros_like, self._w)
+            self._total = zeros, self._tallies.zeros()["weight"]
         self._total, self._stats, self._tally = self._accumulate(
             self._total, self._stats, self._tally, self._w, plan.data, rows, word
         )
@@ -392,10 +429,10 @@ class Trainer:
         return True
 
     def _scalars(self) -> tuple[float, ...]:
-        return self.optimizer.at(self.updates + 1, None if self.lr_factor == 1.0 else self.lr)
+        return self.optimizer.at(self.updates + 1, self.lr)
 
     def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
-        logs = {"epoch": float(self.epoch + 1), **self._tallies.read(self._tally)}
+        logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(self._tally)}
         if self.limits["l1"] or self.limits["l2"]:
             logs["penalty"] = float(self._penalty(self._w, self._mask))
         if plan.validation is not None:
@@ -428,7 +465,7 @@ class Trainer:
             If samples have another shape than those of training.
         """
         positive("batch_size", batch_size)
-        w, stats, put = self.weights, self._statistics, self.backend.asarray
+        (w, stats), put = self._shown, self.backend.asarray
         x = self.scaler(as_inputs(x, sample_shape=self.in_shape), self.dtype)
         outputs = [
             self.backend.to_numpy(self._forward(w, stats, put(x[i : i + batch_size])))
@@ -469,7 +506,7 @@ class Trainer:
         positive("batch_size", batch_size)
         intake = self._intake()
         data = intake.put(*intake.check(x, y, sample_weight))
-        return self._measure_all(self.weights, self._statistics, data, batch_size)
+        return self._measure_all(*self._shown, data, batch_size)
 
     # --- saving --------------------------------------------------------------------------------
 
@@ -541,16 +578,18 @@ class Trainer:
 
     def _intake(self) -> Intake:
         _ = self.layout  # raises where there are none yet
-        return Intake(self._loss, self.in_shape or (), self._outputs, self.backend, self.dtype, self.scaler)
+        classes = any(metric.targets == "labels" for metric in self._metrics)
+        shape = self.in_shape or ()
+        return Intake(self._loss, shape, self._outputs, self.backend, self.dtype, self.scaler, classes)
 
     def _set_up(self) -> None:
         """Compile the programs of a bound model."""
         rule = self.optimizer.rule(self.backend.namespace)
         sums = {metric.name: metric.sums for metric in self._metrics}
-        program = Program(
-            self.model, self.layout, self._loss.sums, sums, rule, self.backend.update, **self.limits
-        )
-        compile = self.backend.compile
+        update = self.backend.update if self.optimizer.elementwise else partial(Backend.update, self.backend)
+        program = Program(self.model, self.layout, self._loss.sums, sums, rule, update, **self.limits)
+        compile, xp = self.backend.compile, self.backend.namespace
+        self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
         self._step = compile(program.step, donate=4)
         self._accumulate = compile(program.accumulate, donate=3)
         self._finish = compile(program.finish, donate=3)
@@ -569,14 +608,15 @@ class Trainer:
         return self._tallies.read(tally)
 
     def _restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Give each callback the state that one of its kind had, in order."""
-        stored = list(self.callback_states)
+        """After a load, give each callback the state that one of its kind had, in order; once."""
         for callback in callbacks:
-            for i, (name, state) in enumerate(stored):
-                if name == type(callback).__name__:
+            for i, (name, state) in enumerate(self.loaded_states):
+                same = state.get("monitor") == callback.state().get("monitor")
+                if same and name == type(callback).__name__:
                     callback.restore(state)
-                    del stored[i]
+                    del self.loaded_states[i]
                     break
+        self.loaded_states = []
 
 
 def _limit(name: str, value: Any, least: float | None = None) -> float:
@@ -602,6 +642,8 @@ def _chain(callbacks: Iterable[Callback]) -> list[Callback]:
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a sequence of Callback objects, got {callbacks!r}")
     chain = list(callbacks)
+    if sum(getattr(callback, "restore_best", False) for callback in chain) > 1:
+        raise ValueError("callbacks: only one may have restore_best=True, got several")
     for callback in chain:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must be Callback objects such as EarlyStopping(), got {callback!r}")

@@ -126,3 +126,9 @@ def test_softmax_sums_to_one() -> None:
     y, _ = activations.softmax(x)
     np.testing.assert_allclose(y.sum(axis=-1), 1.0, rtol=1e-14)
     np.testing.assert_allclose(np.log(y), activations.log_softmax(x)[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("x", [-40.0, -20.0, 20.0, 36.0])
+def test_the_derivative_of_the_sigmoid_keeps_its_digits(x):
+    _, vjp = activations.sigmoid(np.asarray([x]))
+    assert vjp(np.ones(1))[0] == pytest.approx(np.exp(-abs(x)) / (1 + np.exp(-abs(x))) ** 2, rel=1e-12)

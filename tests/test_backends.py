@@ -72,6 +72,7 @@ def fake_cupy(monkeypatch, count):
 
     cupy = types.ModuleType("cupy")
     cupy.__version__ = "14.0.0"
+    cupy.ndarray = type("ndarray", (), {})
     runtime = types.SimpleNamespace(getDeviceCount=get_device_count)
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=lambda index: f"device {index}")
     compat = types.ModuleType("array_api_compat.cupy")
@@ -253,3 +254,12 @@ def test_small_functions():
     assert to_host([1, 2]).tolist() == [1, 2]
     assert type(to_host(np.ones((1, 1)).view(np.matrix))) is np.ndarray
     assert Backend.compile(backend("numpy"), len) is len
+
+
+def test_cupy_clips_in_one_kernel(fresh, monkeypatch):
+    fake_cupy(monkeypatch, 1)
+    sys.modules["cupy"].maximum, sys.modules["cupy"].minimum = np.maximum, np.minimum
+    xp = backend("cupy").namespace
+    x = np.array([-2.0, np.nan, 0.5, 3.0])
+    np.testing.assert_array_equal(xp.clip(x, min=0.0), [0.0, np.nan, 0.5, 3.0])
+    np.testing.assert_array_equal(xp.clip(x, -1.0, 1.0), [-1.0, np.nan, 0.5, 1.0])

@@ -137,11 +137,20 @@ def test_without_restoring_the_last_weights_stay():
 def test_two_that_stop_do_not_undo_each_other():
     run = trainer()
     values = [1.0, 2.0, 2.0, 2.0, 2.0]
-    chain = figures(values), EarlyStopping("made", 1, mode="min"), EarlyStopping("loss", 9)
+    chain = (
+        figures(values),
+        EarlyStopping("made", 1, mode="min"),
+        EarlyStopping("loss", 9, restore_best=False),
+    )
     assert len(fit(run, *chain, epochs=5)) == 3
     assert len(fit(run, *chain, epochs=5)) == 3, "stopped is stopped"
-    more = figures(values), EarlyStopping("made", 2, mode="min"), EarlyStopping("loss", 9)
-    assert len(fit(run, *more, epochs=5)) == 4, "more patience goes on"
+    new = figures(values), EarlyStopping("made", 2, mode="min")
+    assert len(fit(run, *new, epochs=5)) == 5, "new callbacks begin anew"
+
+
+def test_only_one_may_keep_the_best():
+    with pytest.raises(ValueError, match="only one may have restore_best=True"):
+        fit(trainer(), EarlyStopping("loss"), EarlyStopping("loss"), epochs=1)
 
 
 def test_that_nothing_is_left_to_train_is_said(capsys):

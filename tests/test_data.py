@@ -69,7 +69,7 @@ FITS = {
     "weight negative": (3, X, LABELS, {"sample_weight": [1.0] * 11 + [-2.0]}, "sample_weight must not be negative, got -2.0 at row 11"),
     "weights of another length": (3, X, LABELS, {"sample_weight": [1.0]}, "sample_weight must have shape (12,), got (1,)"),
     "weights in a column": (3, X, LABELS, {"sample_weight": np.ones((12, 1))}, "sample_weight must have shape (12,), got (12, 1)"),
-    "weights all zero": (3, X, LABELS, {"sample_weight": np.zeros(12)}, "the weights of all samples are 0"),
+    "weights all zero": (3, X, LABELS, {"sample_weight": np.zeros(12)}, "sample_weight must be above 0 somewhere, got 12 weights of 0"),
     "weight too large": (3, X, LABELS, {"sample_weight": np.full(12, 1e39)}, "sample_weight must fit into float32, got 1e+39"),
     "class unknown": (3, X, LABELS, {"class_weight": {3: 1.0}}, "class_weight names class 3, expected one of 0 to 2"),
     "class a word": (3, X, LABELS, {"class_weight": {"a": 1.0}}, "class_weight names class 'a', expected one of 0 to 2"),
@@ -166,7 +166,7 @@ OPTIONS = {
     "loss unknown": ({"loss": "softmax_crossentropy"}, "did you mean 'softmax_cross_entropy'?"),
     "loss a function": ({"loss": abs}, "loss must be a name, or made by the decorator anyback.losses.loss"),
     "loss option": ({"loss": partial(ab.losses.huber, detla=1.0)}, "loss 'huber' has options ['delta'], got ['detla']"),
-    "optimizer unknown": ({"optimizer": "adam"}, "optimizer must be one of SGD"),
+    "optimizer unknown": ({"optimizer": "adams"}, "optimizer must be one of SGD"),
     "optimizer class": ({"optimizer": ab.Adam}, "optimizer must be a name or an Optimizer such as anyback.Adam()"),
     "metric unknown": ({"metrics": ["acuracy"]}, "did you mean 'accuracy'?"),
     "metrics a word": ({"metrics": "accuracy"}, "metrics must be a sequence such as ['accuracy']"),
@@ -454,7 +454,7 @@ def test_scaler_goes_through_large_data_in_chunks():
 def test_small_functions():
     assert as_inputs([[1, 2]]).dtype.kind == "i"
     assert as_targets([[0.2, 0.8]], "labels", 2, 1, soft=True).tolist() == [[0.2, 0.8]]
-    assert as_weights(None, None, LABELS, 3) is None
+    assert as_weights(None, 12) is None
     assert cast(np.array([1.5]), "float32", "y").dtype == np.float32
     assert positive("n", np.int32(3)) == 3
     assert type(positive("n", np.int32(3))) is int

@@ -452,3 +452,16 @@ def test_a_new_loss_is_one_function() -> None:
 def test_an_unknown_kind_of_target_is_named() -> None:
     with pytest.raises(ValueError, match="targets must be one of 'labels', .* got 'colours'"):
         loss(targets="colours")(lambda pred, target: None)
+
+
+@pytest.mark.parametrize("dtype, d", [("float32", 1e-4), ("float64", 1e-9)])
+def test_log_cosh_keeps_its_digits_near_zero(dtype, d):
+    pred, target = np.asarray([[d]], dtype), np.zeros((1, 1), dtype)
+    assert float(losses.log_cosh(pred, target)[0]) == pytest.approx(d * d / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype, z, expected", [("float32", 17.0, 4.1399e-8), ("float64", 40.0, 4.2484e-18)])
+def test_cross_entropy_of_large_right_logits_keeps_its_digits(dtype, z, expected):
+    pred, target = np.asarray([[z]], dtype), np.ones((1, 1), dtype)
+    assert float(losses.binary_cross_entropy(pred, target)[0]) == pytest.approx(expected, rel=1e-3)
+    assert float(losses.binary_cross_entropy(-pred, 1.0 - target)[0]) == pytest.approx(expected, rel=1e-3)

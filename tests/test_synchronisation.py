@@ -99,10 +99,10 @@ CASES = {
     "class_weight of the loss": (
         make(loss=partial(ab.losses.softmax_cross_entropy, class_weight=[1.0, 2.0, 3.0])), {}, 2,
     ),
-    "metrics": (make(metrics=METRICS), {}, 6),
+    "metrics": (make(metrics=METRICS), {}, 7),
     "accumulate": (make(), {"accumulate": 2}, 2),
     "accumulated weights": (make(clip_norm=1.0), {"accumulate": 3, "sample_weight": np.ones(64)}, 2),
-    "validation": (make(metrics=["accuracy"]), {"validation_data": (X, Y)}, 6),
+    "validation": (make(metrics=["accuracy"]), {"validation_data": (X, Y)}, 8),
     "callbacks": (make(), {
         "validation_data": (X, Y), "callbacks": [EarlyStopping(), ReduceOnPlateau(), NaNGuard()],
     }, 4),
@@ -115,7 +115,9 @@ def test_an_epoch_reads_the_same_few_numbers_whatever_its_batches(counted, name)
     few = epoch_counts(counted, made, 16, **fit)
     many = epoch_counts(counted, made, 4, **fit)
     assert few == many, "reads and uploads must not grow with the batches"
-    assert few[0] == expected, "loss and weight, and one for each metric, penalty and validation"
+    assert few[0] == expected, (
+        "loss, weight, samples for metrics, each metric and penalty; as many for validation"
+    )
     assert few[1] <= 12
 
 

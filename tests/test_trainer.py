@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import require
 
 import anyback as ab
 from anyback.callbacks import Callback, EarlyStopping, Lambda, ReduceOnPlateau
+from anyback.random import Draw, Purpose
 from anyback.schedules import Cosine, OneCycle, Step
 
 
@@ -520,7 +522,7 @@ def test_history_reads_like_a_table(blobs):
     assert history.names == ["epoch", "loss", "accuracy", "penalty", "val_loss", "val_accuracy", "lr"]
     assert [row["loss"] for row in history] == history["loss"]
     assert history.last == history.rows[-1]
-    assert all(type(value) is float for row in history for value in row.values())
+    assert all(type(v) is (int if k == "epoch" else float) for row in history for k, v in row.items())
     with pytest.raises(KeyError, match="val_loss"):
         history["f1"]
     assert ab.History().last == {}
@@ -678,3 +680,111 @@ def test_before_the_first_fit_an_error_says_what_to_do(use, blobs, tmp_path):
         found = getattr(classifier(), use)
         found(*arguments.get(use, ()))
     assert not list(tmp_path.iterdir())
+
+
+def test_metrics_do_not_take_the_class_weights_of_the_loss(blobs):
+    x, y = blobs
+    loss = partial(ab.losses.softmax_cross_entropy, class_weight=[0.2, 0.1, 0.3])
+    trainer = ab.Trainer(ab.MLP([8], 3), loss, backend="numpy", metrics=["accuracy"])
+    trainer.fit(x, y, epochs=2, verbose=0)
+    right = np.mean(trainer.predict(x).argmax(axis=1) == y)
+    assert trainer.evaluate(x, y)["accuracy"] == pytest.approx(right)
+
+
+def test_class_weights_do_not_enter_validation(blobs):
+    x, y = blobs
+    weights = {0: 10.0, 1: 0.1, 2: 1.0}
+    trainer = classifier()
+    history = quiet(trainer, x, y, epochs=1, validation_split=0.25, class_weight=weights)
+    order = Draw(0, Purpose.SPLIT).permutation(len(x))[: len(x) // 4]
+    assert history["val_loss"][0] == pytest.approx(trainer.evaluate(x[order], y[order])["loss"])
+
+
+def test_weights_of_zero_in_one_part_are_refused(blobs):
+    x, y = blobs
+    weight = np.ones(len(x))
+    weight[Draw(0, Purpose.SPLIT).permutation(len(x))[: len(x) // 4]] = 0.0
+    with pytest.raises(ValueError, match="sample_weight of the validation part"):
+        quiet(classifier(), x, y, epochs=1, validation_split=0.25, sample_weight=weight)
+
+
+def test_metrics_of_classes_refuse_several_labels_a_sample():
+    x, y = np.eye(3), np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    trainer = ab.Trainer(ab.MLP([4], 3), "binary_cross_entropy", backend="numpy", metrics=["accuracy"])
+    with pytest.raises(ValueError, match="y: metrics of classes take one class a sample, got 2 at row 0"):
+        trainer.fit(x, y, verbose=0)
+    ab.Trainer(ab.MLP([4], 3), "binary_cross_entropy", backend="numpy").fit(x, y, verbose=0)
+
+
+def test_new_callbacks_begin_anew_and_old_best_weights_go(blobs):
+    trainer = classifier()
+    quiet(trainer, *blobs, epochs=3, validation_split=0.25, callbacks=[EarlyStopping()])
+    quiet(trainer, *blobs, epochs=9, validation_split=0.25)
+    late = trainer.evaluate(*blobs)
+    quiet(trainer, *blobs, epochs=9, validation_split=0.25, callbacks=[EarlyStopping()])
+    assert trainer.evaluate(*blobs) == late
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax"])
+def test_weights_are_a_copy(blobs, library):
+    require(library)
+    trainer = classifier(backend=library).build(4)
+    before = trainer.weights
+    kept = np.array(before)
+    quiet(trainer, *blobs, epochs=1)
+    np.testing.assert_array_equal(before, kept)
+
+
+def test_a_model_that_cannot_be_built_leaves_nothing_behind(blobs):
+    trainer = classifier(metrics=["confusion_matrix"])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="'confusion_matrix' is no single number"):
+            quiet(trainer, *blobs, epochs=1)
+    with pytest.raises(RuntimeError, match="call fit, or build"):
+        trainer.predict(blobs[0])
+
+
+def test_another_split_of_the_same_data_warns(blobs):
+    trainer = classifier()
+    quiet(trainer, *blobs, epochs=1, validation_split=0.25)
+    with pytest.warns(UserWarning, match="validation now has rows that were trained on"):
+        quiet(trainer, *blobs, epochs=2, validation_split=0.5)
+
+
+def test_stop_ends_training_after_the_batch_and_can_go_on(blobs):
+    def stop(trainer):
+        trainer.stop = trainer.updates == 2
+
+    whole, trainer = classifier(), classifier()
+    quiet(whole, *blobs, epochs=2)
+    quiet(trainer, *blobs, epochs=2, callbacks=[Lambda(on_update=stop)])
+    assert (trainer.epoch, trainer.batch) == (0, 2)
+    quiet(trainer, *blobs, epochs=2)
+    np.testing.assert_array_equal(trainer.weights, whole.weights)
+    assert trainer.history.rows == whole.history.rows
+
+
+def test_an_interrupted_epoch_can_be_given_up(blobs):
+    x, y = blobs
+    trainer = classifier()
+    quiet(trainer, x, y, epochs=1, callbacks=[Lambda(on_update=lambda t: setattr(t, "stop", True))])
+    with pytest.raises(ValueError, match="restart_epoch"):
+        quiet(trainer, x, y, epochs=1, batch_size=8)
+    trainer.restart_epoch()
+    quiet(trainer, x, y, epochs=1, batch_size=8)
+    assert (trainer.epoch, trainer.batch) == (1, 0)
+
+
+def test_ctrl_c_finishes_the_batch(blobs):
+    def press(trainer):
+        if trainer.updates == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    whole, trainer = classifier(), classifier()
+    quiet(whole, *blobs, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(trainer, *blobs, epochs=2, callbacks=[Lambda(on_update=press)])
+    assert trainer.batch == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    quiet(trainer, *blobs, epochs=2)
+    np.testing.assert_array_equal(trainer.weights, whole.weights)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from anyback.backends.base import Backend, BackendError, first_line
+from anyback.names import closest
 
 __all__ = ["Backend", "BackendError", "available_backends", "backend", "to_host"]
 
@@ -59,9 +60,7 @@ def backend(name: str | Backend | None = None) -> Backend:
 def _connect(name: str) -> Backend:
     library, _, device = name.partition(":")
     if library not in LIBRARIES:
-        import difflib
-
-        nearest = difflib.get_close_matches(library, [*LIBRARIES, "auto"], 1, 0.0)[0]
+        nearest = closest(library, [*LIBRARIES, "auto"])
         raise ValueError(
             f"backend must be one of {', '.join(LIBRARIES)} or auto, got {name!r}: did you mean {nearest!r}?"
         )

@@ -61,8 +61,8 @@ class Backend:
         """Return row numbers in the form whose slices a compiled step takes fastest."""
         return self.asarray(rows)
 
-    def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+    def synchronize(self, *arrays: Array) -> None:
+        """Wait until `arrays` are computed; some libraries wait for all that the device was asked."""
 
     def check(self, dtype: str) -> None:
         """Raise `BackendError` if the library cannot train in `dtype` as it is set up."""
@@ -74,6 +74,10 @@ class Backend:
         """Name of the widest real dtype of the device, for sums over many samples."""
         info = self.namespace.__array_namespace_info__()
         return "float64" if "float64" in info.dtypes(device=self.device, kind="real floating") else "float32"
+
+    def call(self, f: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `f` once, such that arrays it makes are made on the device."""
+        return f(*arguments)
 
     def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
         """Return a fast form of the pure `step`, whose first `donate` arguments may be overwritten."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from anyback.arrays import Array
+from anyback.arrays import Array, prefer
 from anyback.backends.base import Backend, BackendError, first_line
 
 __all__ = ["connect"]
@@ -15,11 +17,31 @@ __all__ = ["connect"]
 INSTALL = "install anyback[cuda12] or anyback[cuda13] to match the driver, or use backend='numpy'"
 
 
+class _Namespace:
+    """CuPy by the standard, with a `clip` of one kernel.
+
+    The compatibility layer's own assigns through a mask, whose size it must read back from the GPU.
+    """
+
+    def __init__(self, cupy: Any, compatible: Any) -> None:
+        self._cupy, self._compatible = cupy, compatible
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._compatible, name)
+        setattr(self, name, found)
+        return found
+
+    def clip(self, x: Array, min: Any = None, max: Any = None) -> Array:
+        y = x if min is None else self._cupy.maximum(x, min)
+        return y if max is None else self._cupy.minimum(y, max)
+
+
 class CupyBackend(Backend):
     """Arrays of CuPy, on one CUDA device."""
 
     def __init__(self, cupy: Any, namespace: Any, index: int) -> None:
-        self.cupy, self.namespace, self.device = cupy, namespace, cupy.cuda.Device(index)
+        self.cupy, self.namespace, self.device = cupy, _Namespace(cupy, namespace), cupy.cuda.Device(index)
+        prefer(cupy.ndarray, self.namespace)
         self.name = f"cupy:{index}" if index else "cupy"
 
     def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
@@ -29,23 +51,24 @@ class CupyBackend(Backend):
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return a copy of `x` on the host."""
-        return np.array(self.cupy.asnumpy(x))
+        host: np.ndarray = self.cupy.asnumpy(x)
+        return host
 
-    def compile(self, step: Any, donate: int = 0) -> Any:
-        """Run `step` with this device as the current one, on which new arrays are made."""
+    def call(self, f: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `f` with this device as the current one, on which CuPy makes new arrays."""
+        with self.device:
+            return f(*arguments)
 
-        def on_device(*arguments: Any) -> Any:
-            with self.device:
-                return step(*arguments)
-
-        return on_device
+    def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
+        """Run `step` on this device."""
+        return partial(self.call, step)
 
     @property
     def wide(self) -> str:
         """Every CUDA device has float64."""
         return "float64"
 
-    def synchronize(self) -> None:
+    def synchronize(self, *arrays: Array) -> None:
         """Wait for the GPU."""
         self.device.synchronize()
 

@@ -42,9 +42,9 @@ class JaxBackend(Backend):
         compiled: Callable[..., Any] = self.jax.jit(step, donate_argnums=tuple(range(donate)))
         return compiled
 
-    def synchronize(self) -> None:
-        """Wait for all that was dispatched."""
-        self.jax.effects_barrier()
+    def synchronize(self, *arrays: Array) -> None:
+        """Wait for the arrays: JAX has no wait for all that was dispatched."""
+        self.jax.block_until_ready(arrays)
 
 
 def connect(device: str | None) -> Backend:

@@ -38,7 +38,7 @@ class TorchBackend(Backend):
         recorded: Callable[..., Any] = self.torch.no_grad()(step)
         return recorded
 
-    def synchronize(self) -> None:
+    def synchronize(self, *arrays: Array) -> None:
         """Wait for the device where it works on its own."""
         if self.device.type == "cuda":
             self.torch.cuda.synchronize(self.device)
