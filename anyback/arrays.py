@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,17 @@ _maximum: Any = np.maximum
 _minimum: Any = np.minimum
 
 
+class _Remembered:
+    """What NumPy says of its dtypes, which never changes, asked once for each question."""
+
+    def __init__(self, info: Any) -> None:
+        self._info = info
+        self.dtypes = cache(info.dtypes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._info, name)
+
+
 class _BareNumPy:
     """NumPy, which follows the standard by itself, without the Python wrappers around a few of its functions.
 
@@ -33,6 +45,11 @@ class _BareNumPy:
 
     def __repr__(self) -> str:
         return repr(np)
+
+    @staticmethod
+    @cache
+    def __array_namespace_info__() -> Any:
+        return _Remembered(np.__array_namespace_info__())
 
     @staticmethod
     def sum(x: Array, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:

@@ -22,7 +22,7 @@ class TorchBackend(Backend):
 
     def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
         """Return a copy of `x` as a tensor on the device."""
-        return self.torch.tensor(np.array(x, dtype=dtype, order="C"), device=self.device)
+        return self.torch.tensor(np.asarray(x, dtype=dtype, order="C"), device=self.device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return a copy of `x` on the host."""
