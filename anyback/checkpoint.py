@@ -63,7 +63,9 @@ def _progress(trainer: Trainer) -> dict[str, Any]:
     return {
         "position": [trainer.epoch, trainer.batch, trainer.updates, trainer.micro],
         "lr_factor": trainer.lr_factor,
-        "history": [{name: float(value) for name, value in row.items()} for row in trainer.history],
+        "history": [
+            {**{k: float(v) for k, v in row.items()}, "epoch": row["epoch"]} for row in trainer.history
+        ],
         "showing_best": trainer.showing_best,
         "callbacks": trainer.callback_states,
         "fit": trainer.identity,
