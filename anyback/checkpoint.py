@@ -47,8 +47,10 @@ def load(kind: type[Trainer], path: str | Path, backend: Any, given: dict[str, A
         options = {name: stored[name] for name in ("dtype", "seed", "standardize")}
         trainer = kind(**parts, **options, **stored["limits"], backend=backend).build(stored["in_shape"])
         _take_up(trainer, arrays, stored)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path} does not describe a trainer: {error}") from error
+    except (AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} does not describe a trainer: {error or type(error).__name__}"
+        ) from error
     return trainer
 
 

@@ -86,7 +86,8 @@ def as_targets(
     samples : int
         Number of rows of x.
     soft : bool
-        Whether probabilities (n, outputs) may stand for labels.
+        Whether probabilities (n, outputs), with rows that sum to 1, may stand for labels, or must be what
+        is in the unit interval.
     name : str
         What to call it in errors.
 
@@ -124,6 +125,8 @@ def as_targets(
     if array.shape != (samples, outputs):
         raise ValueError(f"{name} must have shape ({samples}, {outputs}) for {outputs} outputs, got {shape}")
     array = _finite(array, name).astype(np.float64)
+    if soft and kind == "unit interval":
+        return _probabilities(array, name)
     allowed = {
         "signs": (np.abs(array) == 1, "-1 or 1"),
         "unit interval": ((array >= 0) & (array <= 1), "in [0, 1]"),
@@ -152,10 +155,16 @@ def as_weights(sample_weight: Any, samples: int, name: str = "sample_weight") ->
 
 
 def some_weight(weight: np.ndarray, name: str) -> np.ndarray:
-    """Return `weight`; raise ValueError if all of it is zero."""
+    """Return `weight` times a power of two that brings the largest to [1, 2); ValueError if all are zero.
+
+    Only ratios of weights count, and the product is exact. Sums of very small or large ones would leave
+    the range of float32.
+    """
     if not weight.any():
         raise ValueError(f"{name} must be above 0 somewhere, got {len(weight)} weights of 0")
-    return weight
+    _, exponent = np.frexp(weight.max())
+    scaled: np.ndarray = np.ldexp(weight, 1 - exponent)
+    return scaled
 
 
 def class_weights(given: Mapping[int, float] | Sequence[float], y: np.ndarray, outputs: int) -> np.ndarray:

@@ -10,6 +10,8 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from anyback import activations, initializers, layers, losses, metrics, optimizers, schedules
 
 __all__ = ["describe", "restore"]
@@ -28,6 +30,8 @@ def describe(thing: Any) -> Any:
     >>> describe(layers.Dropout(0.5))
     {'is': 'layers.Dropout', 'rate': 0.5}
     """
+    if isinstance(thing, np.generic):
+        thing = thing.item()
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
     if isinstance(thing, list | tuple):

@@ -406,8 +406,8 @@ def _r2(sums: Array, total: Any) -> Array:
     xp = namespace(sums)
     residual, first, second = sums[..., 0, :], sums[..., 1, :], sums[..., 2, :]
     spread = second - first * first / _column(total)
-    # What cancellation leaves of a constant is no spread.
-    known = spread > 8.0 * xp.finfo(sums.dtype).eps * second
+    # What cancellation leaves of a constant, summed over many batches, is no spread.
+    known = spread > 1e4 * xp.finfo(sums.dtype).eps * second
     value = 1.0 - residual / xp.where(known, spread, 1.0)
     return xp.sum(xp.where(known, value, float("nan")), axis=-1) / sums.shape[-1]
 

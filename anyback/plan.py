@@ -69,7 +69,7 @@ class Intake:
     ) -> Checked:
         """Return inputs, targets and weights as host arrays that fit the model, or raise."""
         x = as_inputs(x, f"{name}x", self.in_shape)
-        soft = self.loss.probabilities
+        soft = self.loss.probabilities or self.loss.link == "softmax"
         y = as_targets(y, self.loss.targets, self.outputs, len(x), soft=soft, name=f"{name}y")
         if self.classes and y.ndim == 2 and self.outputs > 1 and self.loss.link != "softmax":
             one_class(y, f"{name}y")

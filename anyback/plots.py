@@ -187,7 +187,7 @@ def predicted_against_true(
         size, alpha = (14, 0.7) if len(z) <= 500 else (6, 0.35)
         axes.scatter(t[:, i], z[:, i], s=size, alpha=alpha, color=_BLUE, linewidths=0, rasterized=True)
         axes.set(xlim=ends, ylim=ends, aspect="equal")
-        own = name if z.shape[1] == 1 else f"{name} {i}"
+        own = _short(name) if z.shape[1] == 1 else f"{_short(name)} {i}"
         axes.set_xlabel(f"true {own}")
         axes.set_ylabel(f"predicted {own}")
         _bare(axes)
@@ -263,13 +263,16 @@ def _limits(*values: np.ndarray) -> tuple[float, float]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else name[:16] + ".."
+    """Return a name that fits, in which a dollar sign begins no formula."""
+    return (name if len(name) <= 18 else name[:16] + "..").replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Any:
     """Return an empty figure, in inches."""
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise ImportError("pictures need matplotlib: pip install 'anyback[cli]'") from None
     return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
 

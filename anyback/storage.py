@@ -74,17 +74,16 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         metadata = json.loads(data[8 : 8 + size])["__metadata__"]
         text, digest = metadata["anyback"], metadata["sha256"]
         arrays: dict[str, np.ndarray] = load(data)
+        description: dict[str, Any] = json.loads(text)
+        version = int(description["format"])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {path} is truncated, altered, or not of anyback ({error!r:.80})"
         ) from error
     if _digest(arrays, text) != digest:
         raise CheckpointError(f"checkpoint {path} was altered: its SHA-256 is not {str(digest)[:16]}...")
-    description = json.loads(text)
-    if description["format"] > FORMAT:
-        raise CheckpointError(
-            f"checkpoint {path} has format {description['format']}, this anyback reads up to {FORMAT}"
-        )
+    if not 1 <= version <= FORMAT:
+        raise CheckpointError(f"checkpoint {path} has format {version}, this anyback reads up to {FORMAT}")
     return arrays, description
 
 

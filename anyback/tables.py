@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
+import shlex
 import zipfile
 import zlib
 from array import array
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
@@ -27,6 +29,7 @@ _SHIPPED = ("digits", "mnist")
 _SUFFIXES = (".csv", ".tsv", ".npz", ".npy")
 # What people write where a value is missing. Such a cell is no name of a column either.
 _MISSING = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
+_FILL = ": fill it in or remove the row"
 _X_KEYS, _Y_KEYS = ("x_train", "X_train", "x", "X"), ("y_train", "Y_train", "y", "Y")
 _X_TEST_KEYS, _Y_TEST_KEYS = ("x_test", "X_test"), ("y_test", "Y_test")
 
@@ -74,13 +77,15 @@ def load(
     kind: str | None = None,
     classes: Sequence[str] | None = None,
     features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
 ) -> Table:
     r"""Read inputs and targets from a file, a folder, or a data set that ships.
 
     - ``digits`` and ``mnist`` are the data sets of `anyback.datasets` (``./digits`` is a path).
-    - ``.csv`` (commas) and ``.tsv`` (tabs), UTF-8, with a header or without: one row a sample. There is a
-      header where a column has a text over a number. The target is the last column or the one that `target`
-      names or counts from 0 (-1 is the last); it may hold class names. Every other cell is a number.
+    - ``.csv`` (commas; semicolons or tabs where its first line has no comma) and ``.tsv`` (tabs), UTF-8,
+      with a header or without: one row a sample. There is a header where a column
+      has a text over a number. The target is the last column or the one that `target` names
+      or counts from 0 (-1 is the last); it may hold class names. Every other cell is a number.
     - ``.npz``: arrays ``x`` and ``y``, or ``x_train``, ``y_train`` and, held out, ``x_test``, ``y_test``.
       `target` names another array for the targets.
     - ``.npy``: a matrix; the target is the last column or the one that `target` counts. Nothing is ever
@@ -102,6 +107,8 @@ def load(
         Class names to count by, for a second file of the same kind: those of `Table.classes`.
     features : sequence of str, optional
         Columns to use as inputs and their order, for a second file: those of `Table.features`.
+    drop : sequence of str, optional
+        Columns of a text file or a matrix that are no inputs, by name or number.
 
     Returns
     -------
@@ -111,8 +118,8 @@ def load(
     Raises
     ------
     DataError
-        If the file is missing, empty, damaged or of an unknown kind, has no such target, a missing or
-        non-numeric or non-finite cell, rows of different lengths, or is not UTF-8.
+        If the file is missing, empty, damaged or of an unknown kind, has no such target or column, a missing
+        or non-numeric or non-finite cell, rows of different lengths, or is not UTF-8.
 
     Examples
     --------
@@ -127,6 +134,7 @@ def load(
     """
     name = os.fspath(path)
     file = _existing(name)
+    _refuse_to_drop(name, file, drop)
     if file is None or file.is_dir():
         if target is not None:
             raise DataError(f"{name}: a target cannot be chosen here, got {target!r}: its labels are known")
@@ -141,8 +149,9 @@ def load(
             )
         column = _index(file, target, x.shape[1], None)
         y, kind, names = _targets(file, _numbers(file, x[:, column], "target"), kind, classes)
-        return Table(_inputs(file, np.delete(x, column, axis=1)), y, kind, classes=names)
-    return _load_text(file, target, kind, classes, features)
+        others = _others(file, x.shape[1], column, None, drop)
+        return Table(_inputs(file, x[:, others]), y, kind, classes=names)
+    return _load_text(file, target, kind, classes, features, drop)
 
 
 def load_inputs(
@@ -150,6 +159,8 @@ def load_inputs(
     features: Sequence[str] | None = None,
     *,
     ignore: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    width: int | None = None,
 ) -> Table:
     """Read inputs alone, for predictions.
 
@@ -162,6 +173,10 @@ def load_inputs(
         Columns to use and their order, where the file has a header.
     ignore : sequence of str, optional
         Columns to leave out where they occur, such as the target the model was trained on.
+    drop : sequence of str, optional
+        Columns that are no inputs, by name or number.
+    width : int, optional
+        How many inputs there should be: a file without names that has no more of them drops nothing.
 
     Returns
     -------
@@ -180,6 +195,7 @@ def load_inputs(
     """
     name = os.fspath(path)
     file = _existing(name)
+    _refuse_to_drop(name, file, drop)
     if file is None or file.is_dir():
         table = _builtin(name) if file is None else _folder(file)
         return Table(table.x if table.test is None else table.test[0], None, None)
@@ -192,8 +208,13 @@ def load_inputs(
             raise DataError(f"{file}: expected an array x, got {', '.join(arrays) or 'none'}")
         return Table(_inputs(file, arrays[key]), None, None)
     if file.suffix == ".npy":
-        return Table(_inputs(file, _load_npy(file)), None, None)
-    x, _, names, _, _ = _read_text(file, None, features, inputs_only=True, ignore=ignore)
+        x = _inputs(file, _load_npy(file))
+        if drop and x.ndim == 2 and x.shape[1] != width:
+            x = x[:, _others(file, x.shape[1], None, None, drop)]
+        return Table(x, None, None)
+    x, _, names, _, _ = _read_text(
+        file, None, features, inputs_only=True, ignore=ignore, drop=drop, expected=width
+    )
     return Table(x, None, None, features=names)
 
 
@@ -220,10 +241,26 @@ def _existing(name: str) -> Path | None:
     return file
 
 
+def _refuse_to_drop(name: str, file: Path | None, drop: Sequence[str]) -> None:
+    if drop and (file is None or file.suffix not in (".csv", ".tsv", ".npy")):
+        raise DataError(
+            f"{name}: columns can be dropped from .csv, .tsv and .npy files only, got {', '.join(drop)}"
+        )
+
+
 def _near(name: str, known: Sequence[str]) -> str:
     """Return a suggestion to end an error with, or nothing."""
     close = get_close_matches(name, known, 1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _held_labels(file: Path, y: np.ndarray, key: str, classes: int) -> np.ndarray:
+    """Return held-out labels, which must be among those of the training part."""
+    wrong = (y != np.floor(y)) | (y < 0) | (y >= classes)
+    if y.ndim != 1 or wrong.any():
+        got = f"the shape {y.shape}" if y.ndim != 1 else f"{y[wrong][0]:g} at row {int(np.argmax(wrong))}"
+        raise DataError(f"{file}: {key} must hold labels in [0, {classes}), got {got}")
+    return y.astype(np.int64)
 
 
 def _first(names: Any, wanted: Sequence[str]) -> str | None:
@@ -397,7 +434,7 @@ def _load_npz(file: Path, target: str | int | None, kind: str | None, classes: S
             _, held = _same_length(file, arrays, x_test, y_test)
             test = (
                 _inputs(file, arrays[x_test], x_test),
-                _numbers(file, held, y_test).reshape(-1).astype(np.int64),
+                _held_labels(file, _numbers(file, held, y_test), y_test, int(y.max()) + 1),
             )
         else:
             test = _pair(file, arrays, x_test, y_test, kind, names_of_classes)[:2]
@@ -433,13 +470,16 @@ def _load_text(
     kind: str | None,
     classes: Sequence[str] | None,
     features: Sequence[str] | None,
+    drop: Sequence[str],
 ) -> Table:
-    x, cells, names, name, lines = _read_text(file, target, features)
+    x, cells, names, name, lines = _read_text(file, target, features, drop=drop)
     where = f"column {name!r}" if names else f"column {name}"
     numbers = [_number(cell) for cell in cells]
     for cell, line in zip(cells, lines, strict=True):
         if cell.casefold() in _MISSING:
-            raise DataError(f"{file}: line {line}, {where}: the target is missing, got {cell!r}")
+            raise DataError(
+                f"{file}: line {line}, {where}: the target is missing, got {cell!r}: remove the row"
+            )
     text = [i for i, number in enumerate(numbers) if number is None]
     if text and len(text) < len(numbers) and kind != "labels" and classes is None:
         # Mixed: the rarer sort is the mistake.
@@ -464,6 +504,8 @@ def _read_text(
     *,
     inputs_only: bool = False,
     ignore: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    expected: int | None = None,
 ) -> tuple[Array, list[str], tuple[str, ...] | None, str, list[int]]:
     """Return inputs, the target's cells, names of the inputs, name of the target and each row's line."""
     rows = _rows(file)
@@ -471,7 +513,7 @@ def _read_text(
     if first is None:
         raise DataError(f"{file}: the file is empty")
     second = next(rows, None)
-    header = _header(first[1], second[1] if second else [], target)
+    header = _header(first[1], second[1] if second else [], [target, *drop])
     if header and second is None:
         raise DataError(f"{file}: has a header and no rows")
     width = len(first[1])
@@ -481,22 +523,23 @@ def _read_text(
             f"{file}: expected inputs and a target separated by {sign}, got one column, {first[1][0]!r}"
         )
     column = None if inputs_only else _index(file, target, width, header)
-    columns = [i for i in range(width) if i != column and not (header and header[i] in ignore)]
     if features is not None and header:
-        for name in features:
-            if header.count(name) != 1:
-                found = "no column" if name not in header else "more than one column"
-                raise DataError(
-                    f"{file}: {found} {name!r}{_near(name, header) if found == 'no column' else ''}"
-                )
-        columns = [header.index(name) for name in features]
+        columns = _named(file, features, header)
+    else:
+        dropped = () if width == expected and not header else drop
+        columns = _others(file, width, column, header, dropped)
+        columns = [i for i in columns if not (header and header[i] in ignore)]
     if not columns:
         raise DataError(f"{file}: no columns are left for the inputs")
     if features is not None and len(features) != len(columns):
-        raise DataError(f"{file}: expected {len(features)} columns of inputs, got {len(columns)}")
+        raise DataError(
+            f"{file}: expected {len(features)} columns of inputs, got {len(columns)}: "
+            f"the model takes {_some(features)}"
+        )
     plain = columns == list(range(width))
 
-    values, cells, lines = array("d"), [], []
+    values, cells = array("d"), []
+    lines: list[int] = []
     for line, row in chain([] if header else [first], [second] if second else [], rows):
         if len(row) != width:
             raise DataError(
@@ -511,7 +554,7 @@ def _read_text(
                 raise ValueError
             values.extend(map(float, inputs))
         except ValueError:
-            _bad_cell(file, line, row, columns, header)
+            _bad_cell(file, line, row, columns, header, first=not lines)
         lines.append(line)
     x = np.frombuffer(values, dtype=np.float64).reshape(len(lines), len(columns))
     finite = np.isfinite(x)
@@ -520,7 +563,8 @@ def _read_text(
         where = _column(columns[i], header)
         value = x[row_number, i]
         fault = "the cell is missing" if math.isnan(value) else "expected a finite number"
-        raise DataError(f"{file}: line {lines[row_number]}, {where}: {fault}, got {value}")
+        remedy = _FILL if math.isnan(value) else ""
+        raise DataError(f"{file}: line {lines[row_number]}, {where}: {fault}, got {value}{remedy}")
     names = tuple(header[i] for i in columns) if header else None
     name = "" if column is None else header[column] if header else str(column)
     return x, cells, names, name, lines
@@ -531,7 +575,8 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     line = 0
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:
-            reader = csv.reader(source, delimiter="\t" if file.suffix == ".tsv" else ",", strict=True)
+            delimiter = "\t" if file.suffix == ".tsv" else _delimiter(source)
+            reader = csv.reader(source, delimiter=delimiter, strict=True)
             while True:
                 line = reader.line_num + 1
                 row = next(reader, None)
@@ -558,10 +603,19 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _header(first: list[str], second: list[str], target: str | int | None) -> list[str]:
+def _delimiter(source: TextIO) -> str:
+    """Return what separates the cells of a .csv file: no comma, if its first line has none but others."""
+    line = next((line for line in source if line.strip()), "")
+    source.seek(0)
+    bare = re.sub('"[^"]*"', "", line)
+    counts = {sign: bare.count(sign) for sign in ";\t"}
+    return "," if "," in bare or not any(counts.values()) else max(counts, key=counts.__getitem__)
+
+
+def _header(first: list[str], second: list[str], wanted_names: Sequence[str | int | None]) -> list[str]:
     """Return the names in the first row, or nothing if it is a row of data."""
     names = [cell.strip() for cell in first]
-    wanted = isinstance(target, str) and target in names and _number(target) is None
+    wanted = any(isinstance(w, str) and w in names and _number(w) is None for w in wanted_names)
     for name, below in zip(names, second, strict=False):
         if name.casefold() not in _MISSING and _number(name) is None and _number(below) is not None:
             wanted = True
@@ -585,14 +639,49 @@ def _index(file: Path, target: str | int | None, width: int, header: list[str] |
             raise DataError(
                 f"{file}: its columns have no names: the target must be in [0, {width}), got {target!r}"
             ) from None
-        shown = ", ".join(header[:8]) + (", ..." if width > 8 else "")
-        near = _near(str(target), header) or f"; there are {shown}"
+        near = _near(str(target), header) or f"; there are {_some(header)}"
         raise DataError(f"{file}: no column {target!r} to be the target{near}") from None
     if not -width <= column < width:
         raise DataError(
             f"{file}: the target must be in [0, {width}), as there are {width} columns, got {column}"
         )
     return column % width
+
+
+def _named(file: Path, features: Sequence[str], header: list[str]) -> list[int]:
+    """Return the columns with these names."""
+    for name in features:
+        if header.count(name) > 1:
+            raise DataError(f"{file}: more than one column {name!r}")
+        if name not in header:
+            raise DataError(
+                f"{file}: no column {name!r}{_near(name, header)}: expected the columns {_some(features)}"
+            )
+    return [header.index(name) for name in features]
+
+
+def _others(
+    file: Path, width: int, column: int | None, header: list[str] | None, drop: Sequence[str]
+) -> list[int]:
+    """Return the columns of the inputs: neither the target's nor one to drop."""
+    dropped = set()
+    for name in drop:
+        if header and name in header:
+            dropped |= {i for i in range(width) if header[i] == name}
+        elif re.fullmatch("-?[0-9]+", name) and -width <= int(name) < width:
+            dropped.add(int(name) % width)
+        else:
+            known = _near(name, header or []) or f"; there are {_some(header)}" if header else ""
+            raise DataError(
+                f"{file}: no column {name!r} to drop{known or f', as its columns are 0 ... {width - 1}'}"
+            )
+    if column in dropped:
+        raise DataError(f"{file}: the target cannot be dropped too, got {', '.join(drop)}")
+    return [i for i in range(width) if i != column and i not in dropped]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _number(cell: str) -> float | None:
@@ -606,7 +695,20 @@ def _column(i: int, header: list[str]) -> str:
     return f"column {header[i]!r}" if header else f"column {i}"
 
 
-def _bad_cell(file: Path, line: int, row: list[str], columns: list[int], header: list[str]) -> NoReturn:
+def _bad_cell(
+    file: Path, line: int, row: list[str], columns: list[int], header: list[str], *, first: bool
+) -> NoReturn:
+    """Say which cell is no number, and what to do about it."""
     i = next(i for i in columns if _number(row[i]) is None)
-    fault = "the cell is missing" if row[i].strip().casefold() in _MISSING else "expected a number"
-    raise DataError(f"{file}: line {line}, {_column(i, header)}: {fault}, got {row[i]!r}")
+    cell = row[i].strip()
+    drop = f"--drop {shlex.quote(header[i] if header and ',' not in header[i] else str(i))}"
+    fault = "expected a number"
+    if cell.casefold() in _MISSING:
+        fault, remedy = "the cell is missing", _FILL
+    elif re.fullmatch(r"[-+]?[0-9]+,[0-9]+", cell):
+        remedy = ": write decimals with a point"
+    elif first:
+        remedy = f": drop it with {drop}, or encode it as numbers"
+    else:
+        remedy = f": correct it, or drop the column with {drop}"
+    raise DataError(f"{file}: line {line}, {_column(i, header)}: {fault}, got {row[i]!r}{remedy}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -114,8 +115,8 @@ class Trainer:
             raise TypeError(f"model must be a Layer such as anyback.MLP, got {model!r}")
         if str(dtype) not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        if isinstance(metrics, str):
-            raise TypeError(f"metrics must be a sequence such as [{metrics!r}], got {metrics!r}")
+        if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+            raise TypeError(f"metrics must be a sequence such as ['accuracy'], got {metrics!r}")
         Draw(seed, Purpose.WEIGHTS)  # a bad seed is named now
         self.model, self.dtype, self.seed, self.standardize = model, str(dtype), int(seed), bool(standardize)
         self.loss, self.metrics = loss, tuple(metrics)
@@ -276,6 +277,8 @@ class Trainer:
         TypeError, ValueError
             For bad input, before training starts: the message names argument, place and value.
         """
+        if self._plan is not None:
+            raise RuntimeError("fit is running already: a callback cannot call it on the same trainer")
         epochs, accumulate = positive("epochs", epochs), positive("accumulate", accumulate)
         if verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
@@ -341,10 +344,11 @@ class Trainer:
                 while self.epoch < epochs and not self.stop:
                     self._train_epoch(plan, chain, progress, interrupt)
         finally:
-            for callback in chain:
-                callback.on_fit_end(self)
-            self.callback_states = [(type(callback).__name__, callback.state()) for callback in chain]
             self._plan = None
+            with ExitStack() as ends:  # all of them run, whichever raise
+                for callback in reversed(chain):
+                    ends.callback(callback.on_fit_end, self)
+            self.callback_states = [(type(callback).__name__, callback.state()) for callback in chain]
         return self.history
 
     def remember_best(self) -> None:

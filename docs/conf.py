@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 here = Path(__file__).parent
 sys.path[:0] = [str(here), str(here.parent)]
@@ -22,3 +23,15 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 html_theme = "furo"
 html_title = "anyback"
+
+
+def shapes(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep the asterisk of a shape such as (..., *m) from beginning an emphasis."""
+    for i, line in enumerate(lines):
+        pieces = line.split("``")
+        pieces[::2] = [piece.replace("(..., *", r"(..., \*") for piece in pieces[::2]]
+        lines[i] = "``".join(pieces)
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", shapes)

@@ -5,23 +5,39 @@ from __future__ import annotations
 import inspect
 from importlib import import_module
 from pathlib import Path
+from typing import Any, get_origin
 
 MODULES = {
     "anyback": "The library",
     "activations": "Activations",
+    "history": "History",
     "losses": "Losses",
+    "loss": "What a loss is",
     "gates": "Gates",
     "metrics": "Metrics",
+    "metric": "What a metric is",
     "optimizers": "Optimizers",
+    "optimizer": "What an optimizer is",
     "schedules": "Schedules",
     "initializers": "Initializers",
     "layers": "Layers",
+    "parameters": "Parameters in flat vectors",
+    "arrays": "Arrays of any library",
     "callbacks": "Callbacks",
     "clipping": "Clipping",
     "regularizers": "Regularizers",
     "datasets": "Data sets",
     "random": "Draws",
+    "gradcheck": "Checking gradients",
+    "checkpoint": "Checkpoints",
+    "plots": "Pictures",
 }
+
+
+def names(module: str) -> list[str]:
+    """Return what the reference page of a module tells of."""
+    listed: list[str] = import_module(f"anyback.{module}").__all__
+    return listed
 
 
 def page(module: str) -> str:
@@ -29,6 +45,7 @@ def page(module: str) -> str:
     path = "anyback" if module == "anyback" else f"anyback.{module}"
     room = import_module(path)
     title = MODULES[module]
+    homes = {name for other in MODULES if other != "anyback" for name in names(other)}
     parts = [title, "=" * len(title), "", inspect.cleandoc(room.__doc__ or ""), ""]
     for name in room.__all__:
         thing = getattr(room, name)
@@ -36,8 +53,13 @@ def page(module: str) -> str:
             continue
         # Losses and metrics are callable objects, documented as the functions they are made of.
         kind = "class" if inspect.isclass(thing) else "function"
+        # What only gives a type a shorter name: Any is a class since Python 3.11.
+        if thing is Any or get_origin(thing) is not None:
+            kind = "data"
         members = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
-        parts += [f".. auto{kind}:: {path}.{name}", *members, ""]
+        # What has its entry on the page of its own module is linked to there.
+        elsewhere = ["   :no-index:"] if module == "anyback" and name in homes else []
+        parts += [f".. auto{kind}:: {path}.{name}", *members, *elsewhere, ""]
     return "\n".join(parts)
 
 

@@ -534,3 +534,13 @@ def test_unknown_names_are_refused(described):
 def test_what_is_not_of_anyback_is_not_described(thing):
     with pytest.raises(TypeError):
         description.describe(thing)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"format": "x"}', "not JSON", "[" * 100_000])
+def test_a_right_sum_over_a_wrong_description_is_refused(tmp_path, text):
+    from safetensors.numpy import save
+
+    arrays = {"w": np.ones(2)}
+    data = save(arrays, {"anyback": text, "sha256": storage._digest(arrays, text)})
+    (tmp_path / "run").write_bytes(data)
+    refused(tmp_path / "run", "truncated, altered, or not of anyback")

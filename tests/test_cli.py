@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from conftest import require
 
 import anyback as ab
 from anyback import losses, optimizers
-from anyback.cli import app, gradients
+from anyback.cli import app, gradients, report
 from anyback.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -262,6 +263,90 @@ def test_targets_far_from_zero_are_pointed_out(call, folder, tmp_path, monkeypat
     assert code == 0 and "scale them" in err and "mean 1.01e+03" in err
 
 
+def test_whole_numbers_taken_as_classes_are_pointed_out(call, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    for name, k, noted in (("n", 11, True), ("two", 2, False)):
+        write(tmp_path / f"{name}.csv", f"a,{name}", [[i % 7, 3 * (i % k)] for i in range(60)])
+        options = ("--validation", "0", "-q", "--out", tmp_path / name)
+        code, _, err = call("train", tmp_path / f"{name}.csv", *FAST, *options)
+        note = "note: target n: 11 integers taken as classes; --loss mean_squared_error for numbers\n"
+        assert (code, err) == (0, note if noted else "")
+
+
+def test_columns_that_are_dropped_stay_dropped(call, folder, tmp_path, monkeypatch, refused):
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    rows = [[f"u{i}", i % 5, "red" if i % 2 else "blue", i % 7, (i % 5) / 4] for i in range(40)]
+    write(tmp_path / "named.csv", "id,a,colour,b,y", rows)
+    write(tmp_path / "bare.csv", "u,1,red,1,0.25", rows)
+    err = refused("train", tmp_path / "named.csv", "--out", tmp_path / "run")
+    assert "'u0': drop it with --drop id" in err
+    for name, drop in (("named", "id,colour"), ("bare", "0,2")):
+        run, data = tmp_path / name, tmp_path / f"{name}.csv"
+        code, _, err = call("train", data, *FAST, "--drop", drop, "-q", "--out", run)
+        assert code == 0, err
+        assert json.loads((run / "run.json").read_text())["data"]["width"] == 2
+        assert call("evaluate", run, data)[0] == 0
+        assert call("train", data, "--resume", run, "--epochs", "4", "-q")[0] == 0
+        code, out, err = call("predict", run, data)
+        assert code == 0 and ("column 4, the target's, is left out" in err) == (name == "bare")
+        write(tmp_path / "inputs.csv", "a,b" if name == "named" else "1,1", [row[1:4:2] for row in rows])
+        assert call("predict", run, tmp_path / "inputs.csv", "--drop", "")[1] == out
+        assert call("predict", run, tmp_path / "inputs.csv") == (0, out, "")
+
+
+def test_dropout_is_for_classes_unless_asked_for(call, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    for file, typed, expected in (
+        ("price.csv", (), 0.0),
+        ("price.csv", ("--dropout", "0.1"), 0.1),
+        ("species.csv", (), 0.2),
+    ):
+        run = tmp_path / f"{file}{expected}"
+        assert call("train", folder / file, *FAST, *typed, "-q", "--out", run)[0] == 0
+        assert json.loads((run / "run.json").read_text())["options"]["dropout"] == expected
+
+
+def test_the_gradient_can_be_clipped(call, folder, tmp_path, refused):
+    run = tmp_path / "run"
+    assert call("train", folder / "price.csv", *FAST, "--clip-norm", "0.5", "-q", "--out", run)[0] == 0
+    assert Trainer.load(run / "checkpoint.safetensors", backend="numpy").limits["clip_norm"] == 0.5
+    assert "clip_norm" in refused("train", folder / "price.csv", "--clip-norm", "0", "--out", tmp_path / "x")
+
+
+def test_a_checkpoint_of_a_loss_with_options(call, folder, tmp_path):
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    np.savez(tmp_path / "data.npz", x=x, y=x[:, 0])
+    loss = partial(losses.huber, delta=2.0)
+    trainer = Trainer(ab.MLP([4], 1), loss, backend="numpy")
+    trainer.fit(x, x[:, 0], epochs=2, verbose=0)
+    trainer.save(tmp_path / "own.safetensors")
+    code, out, err = call("evaluate", tmp_path / "own.safetensors", tmp_path / "data.npz")
+    assert code == 0 and f"{trainer.evaluate(x, x[:, 0])['loss']:.4f}" in out, err
+    assert "of inputs, the run takes 3\n" in refused_line(
+        call("predict", tmp_path / "own.safetensors", "digits")
+    )
+
+
+def refused_line(result):
+    code, out, err = result
+    assert (code, out) == (2, "")
+    return err
+
+
+def test_the_summary_says_shortly_why_a_backend_was_taken():
+    for name, reason, shown in (
+        ("numpy", "asked for", ""),
+        (
+            "numpy",
+            "auto: backend 'cupy' needs CuPy, which cannot be imported (No module)",
+            " (auto: no CuPy)",
+        ),
+        ("numpy", "auto: backend 'cupy': CuPy 14 found no CUDA GPU", " (auto: no CUDA GPU)"),
+        ("cupy", "auto: a CUDA GPU works", " (auto: a CUDA GPU works)"),
+    ):
+        assert report._why({"name": name, "reason": reason}) == shown
+
+
 def test_a_diverging_run_says_so(call, folder, tmp_path):
     run = tmp_path / "run"
     options = ("--optimizer", "sgd", "--lr", "1e8", "--no-standardize")
@@ -286,14 +371,27 @@ def test_a_resumed_run_equals_an_uninterrupted_one(call, folder, tmp_path):
     assert histories[0] == histories[1] and len(histories[0]) == 9
     figures = [json.loads((run / "run.json").read_text())["figures"] for run in (whole, halves)]
     assert figures[0] == figures[1]
-    code, _, err = call("train", data, "--resume", halves, "--epochs", "9", "-q")
-    assert code == 0 and "nothing is left to train" in err
+    code, out, err = call("train", data, "--resume", halves, "--epochs", "5")
+    assert code == 0 and "nothing is left to train: 9 epochs done, 5 asked for" in err and "9 of 9" in out
+
+
+def test_a_run_that_stopped_early_says_how_to_go_on(call, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    run, data = tmp_path / "run", folder / "price.csv"
+    options = ("--hidden", "8", "--lr", "0.3", "--epochs", "300", "--patience", "2")
+    assert "stopped early" in call("train", data, *options, "--out", run)[1]
+    done = json.loads((run / "run.json").read_text())["training"]["epochs"]
+    code, out, err = call("train", data, "--resume", run)
+    assert code == 0 and f"{done} of 300" in out
+    assert "has not fallen for 3 epochs, and --patience is 2; to go on, give --patience 3 or more" in err
+    code, out, err = call("train", data, "--resume", run, "--patience", "3", "--epochs", str(done + 1))
+    assert (code, err) == (0, "") and f"{done + 1} of {done + 1}" in out
 
 
 def test_resume_refuses_other_options_and_other_data(refused, folder, species_run, tmp_path):
     data = folder / "species.csv"
     err = refused("train", data, "--resume", species_run, "--lr", "0.5")
-    assert "--lr was 0.01" in err and "0.5" in err
+    assert "--lr was 0.01" in err and "0.5" in err and "--epochs, --patience and --backend" in err
     assert "--hidden was 128,64" in refused("train", data, "--resume", species_run, "--hidden", "4")
     other = tmp_path / "other.csv"
     other.write_text("\n".join([*data.read_text().splitlines()[:-1], "0,0,0,ant"]) + "\n")
@@ -558,7 +656,9 @@ def test_bad_arrays_are_named(refused, tmp_path):
 
 
 def test_bad_data_for_a_run_is_named(refused, species_run, folder, tmp_path):
-    assert "(3,), got (64,)" in refused("predict", species_run, "digits")
+    for name in ("predict", "evaluate"):
+        err = refused(name, species_run, "digits")
+        assert "digits has 64 columns of inputs, the run takes 3: a, b, c" in err
     write(tmp_path / "strange.csv", "a,b,c,species", [[1, 2, 3, "dog"], [1, 2, 3, "ant"]])
     err = refused("evaluate", species_run, tmp_path / "strange.csv")
     assert "'dog'" in err and "ant, bee, cat" in err
@@ -609,6 +709,14 @@ def test_without_the_extra_one_line_says_what_to_install(missing):
     assert done.stderr == "the command line needs anyback[cli]: pip install 'anyback[cli]'\n"
 
 
+def test_pictures_without_matplotlib_say_what_to_install():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\nfrom anyback.plots import curves\n"
+        "try:\n    curves([{'epoch': 1, 'loss': 1.0}])\nexcept ImportError as error:\n    print(error)"
+    )
+    assert command(code=code).stdout == "pictures need matplotlib: pip install 'anyback[cli]'\n"
+
+
 def test_help_does_not_load_what_it_does_not_need():
     code = (
         "import sys\nfrom anyback.__main__ import main\ntry:\n    main()\nexcept SystemExit:\n"
@@ -616,3 +724,33 @@ def test_help_does_not_load_what_it_does_not_need():
     )
     done = command("--help", code=code)
     assert done.stdout.endswith("[]\n")
+
+
+def test_odd_names_are_only_names(call, tmp_path):
+    rows = [[i % 2 + 0.1 * i, i % 3, "$^$" if i % 2 else "a{0}"] for i in range(40)]
+    write(tmp_path / "odd{b}.csv", "x,y{,cost $x_$ ^", rows)
+    out = tmp_path / "run{epoch}{{x}}"
+    code, _, err = call("train", tmp_path / "odd{b}.csv", *FAST, "--out", out)
+    assert code == 0, err
+    assert "no pictures" not in err
+    assert (out / "confusion_matrix.png").exists()
+
+
+def test_predictions_never_replace_the_data(refused, digits_run, tmp_path):
+    data = tmp_path / "mine.csv"
+    write(data, "a,b", [[1, 2]])
+    assert "is the data itself" in refused("predict", digits_run[1], data, "--out", data)
+
+
+def test_columns_of_one_name_are_refused(refused, tmp_path):
+    write(tmp_path / "twice.csv", "a,a,kind", [[i, i, "uv"[i % 2]] for i in range(20)])
+    assert "'a' more than once" in refused("train", tmp_path / "twice.csv", *FAST, "--out", tmp_path / "run")
+
+
+def test_a_folder_that_a_killed_run_left_can_be_used(call, tmp_path):
+    write(tmp_path / "data.csv", "a,kind", [[i % 2 + 0.1 * i, "uv"[i % 2]] for i in range(20)])
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    code, _, err = call("train", tmp_path / "data.csv", *FAST, "--out", out)
+    assert code == 0, err

@@ -788,3 +788,35 @@ def test_ctrl_c_finishes_the_batch(blobs):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     quiet(trainer, *blobs, epochs=2)
     np.testing.assert_array_equal(trainer.weights, whole.weights)
+
+
+def test_fit_within_fit_is_refused(blobs):
+    def again(trainer):
+        trainer.fit(*blobs, epochs=9, verbose=0)
+
+    with pytest.raises(RuntimeError, match="fit is running already"):
+        quiet(classifier(), *blobs, epochs=1, callbacks=[Lambda(on_update=again)])
+
+
+@pytest.mark.parametrize("value", [1e-44, 1e-20, 1e30, 3e38])
+def test_only_ratios_of_weights_count(blobs, value):
+    x, y = blobs
+    plain, weighted = classifier(dtype="float32"), classifier(dtype="float32")
+    quiet(plain, x, y, epochs=2, sample_weight=np.ones(len(y)))
+    quiet(weighted, x, y, epochs=2, sample_weight=np.full(len(y), value))
+    assert_same_weights(plain, weighted, atol=1e-5)
+    assert weighted.history["loss"] == pytest.approx(plain.history["loss"], rel=1e-5)
+
+
+def test_targets_of_a_divergence_are_distributions():
+    trainer = ab.Trainer(ab.MLP([4], 3), "kl_divergence", backend="numpy")
+    with pytest.raises(ValueError, match="y: probabilities of a row must sum to 1, got 0.3"):
+        trainer.fit(np.eye(2), np.full((2, 3), 0.1), verbose=0)
+
+
+def test_numpy_numbers_in_a_model_are_stored(blobs, tmp_path):
+    trainer = classifier(model=ab.MLP([8], 3, dropout=np.float32(0.25)))
+    quiet(trainer, *blobs, epochs=1)
+    trainer.save(tmp_path / "run")
+    loaded = ab.Trainer.load(tmp_path / "run", backend="numpy")
+    np.testing.assert_array_equal(loaded.predict(blobs[0]), trainer.predict(blobs[0]))

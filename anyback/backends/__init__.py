@@ -52,8 +52,14 @@ def backend(name: str | Backend | None = None) -> Backend:
         return name
     if not isinstance(name, str | None):
         raise TypeError(f"backend must be a name such as 'numpy' or 'torch:cuda', got {name!r}")
-    name = name or os.environ.get("ANYBACK_BACKEND") or "auto"
-    return _auto() if name == "auto" else _connect(name)
+    variable = os.environ.get("ANYBACK_BACKEND")
+    try:
+        chosen = name or variable or "auto"
+        return _auto() if chosen == "auto" else _connect(chosen)
+    except (ValueError, BackendError) as error:
+        if name is None and variable:
+            raise type(error)(f"ANYBACK_BACKEND: {error}") from error
+        raise
 
 
 @cache

@@ -10,7 +10,7 @@ import typer
 
 from anyback.backends import LIBRARIES
 
-__all__ = ["BackendName", "Data", "RunPath", "Target", "named", "option"]
+__all__ = ["BackendName", "Data", "Drop", "RunPath", "Target", "named", "option"]
 
 DATA = "Data and target"
 NETWORK = "Network"
@@ -59,8 +59,21 @@ Target = Annotated[
     typer.Option(
         "--target",
         metavar="NAME|INDEX",
-        help="Column or array that holds the target; columns count from 0, -1 is the last.",
+        help="Column or array that holds the target; columns count from 0, -1 is the last. Texts are "
+        "classes. Whole numbers are classes if at most 20 differ, or if they are exactly 0 ... k-1, and "
+        "fewer differ than there are rows. Other numbers are predicted as numbers. A --loss that is named "
+        "decides instead.",
         show_default="the last column, or the array y",
+        rich_help_panel=DATA,
+    ),
+]
+Drop = Annotated[
+    str | None,
+    typer.Option(
+        "--drop",
+        metavar="NAME,...",
+        help="Columns that are no inputs, by name or by number from 0: a text, an identifier.",
+        show_default="none, or those the run was trained with",
         rich_help_panel=DATA,
     ),
 ]

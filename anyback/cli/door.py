@@ -14,7 +14,7 @@ from anyback.callbacks import DivergenceError
 
 __all__ = ["Door", "console", "fail", "note"]
 
-_WRONG_INPUT = (ValueError, TypeError, OSError, BackendError)
+_WRONG_INPUT = (ValueError, TypeError, OSError, MemoryError, BackendError)
 
 
 class Door(TyperGroup):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ import numpy as np
 from anyback import losses
 from anyback.cli.door import fail
 from anyback.cli.task import Task
+from anyback.objective import Objective
 from anyback.trainer import Trainer
 
 __all__ = ["CHECKPOINT", "Run", "create", "describe", "discard", "note_down", "open_run"]
 
 CHECKPOINT, _ABOUT = "checkpoint.safetensors", "run.json"
+# What a run that never finished an epoch may leave.
+_UNFINISHED = (_ABOUT, f".{_ABOUT}", "history.csv", "history.jsonl")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,17 @@ class Run:
         """Names of the inputs, where they have any."""
         return tuple(self.data["features"]) if self.data.get("features") else None
 
+    @property
+    def width(self) -> int:
+        """Number of its inputs."""
+        return prod(self.trainer.in_shape or ())
+
+    @property
+    def drop(self) -> str | None:
+        """The columns that were no inputs, as typed."""
+        dropped: str | None = self.about.get("options", {}).get("drop")
+        return dropped
+
 
 def create(out: Path | None, data: str) -> Path:
     """Make the folder of a new run and return it; one that holds anything is refused.
@@ -67,7 +83,7 @@ def create(out: Path | None, data: str) -> Path:
         number = 2
         while out.exists():
             out, number = Path("runs", f"{name}-{number}"), number + 1
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(file.name not in _UNFINISHED for file in out.iterdir())):
         fail(f"--out {out} is there already: choose another folder, or continue that run with --resume {out}")
     out.mkdir(parents=True, exist_ok=True)
     return out
@@ -94,8 +110,10 @@ def describe(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         Task(about["loss"], about["outputs"], about["data"]["classes"])
-    except (ValueError, KeyError, TypeError) as error:
-        fail(f"{file} is damaged: {error!r}")
+        if not isinstance(about["options"], dict) or "fingerprint" not in about["data"]:
+            fail("options or fingerprint are missing")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        fail(f"{file} is damaged: {error!r:.120}")
     return about
 
 
@@ -121,18 +139,21 @@ def open_run(run: str | Path, backend: str | None) -> Run:
 
 
 def _task(trainer: Trainer, about: dict[str, Any]) -> Task:
+    loss = Objective.of("loss", trainer.loss, losses)
+    outputs = trainer.predict(np.zeros((1, *(trainer.in_shape or ())))).shape[1]
     if about:
         classes = about["data"]["classes"]
-        return Task(about["loss"], about["outputs"], None if classes is None else tuple(classes))
-    loss = getattr(trainer.loss, "__name__", str(trainer.loss))
-    outputs = trainer.predict(np.zeros((1, *(trainer.in_shape or ())))).shape[1]
-    if getattr(losses, loss).targets in ("reals", "counts"):
-        return Task(loss, outputs, None)
-    return Task(loss, outputs, tuple(map(str, range(max(outputs, 2)))))
+        if (about["loss"], about["outputs"]) != (loss.name, outputs) or (classes and len(classes) < outputs):
+            fail(f"{_ABOUT} and {CHECKPOINT} are not of one run: their losses, outputs or classes differ")
+        return Task(loss.name, outputs, None if classes is None else tuple(classes))
+    if loss.targets in ("reals", "counts"):
+        return Task(loss.name, outputs, None)
+    return Task(loss.name, outputs, tuple(map(str, range(max(outputs, 2)))))
 
 
 def discard(folder: Path) -> None:
     """Remove the folder of a run that never finished an epoch."""
-    for name in (_ABOUT, "history.csv", "history.jsonl"):
+    for name in _UNFINISHED:
         (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
+    with suppress(OSError):  # the working folder, or one with files of others, stays
+        folder.rmdir()

@@ -15,6 +15,8 @@ __all__ = ["Options", "any_case"]
 
 # What a run decays by where nothing was asked for: PyTorch's 0.01 hardly holds a small network back.
 _DECAY = {"AdamW": 0.3}
+# Dropout where none was asked for: units that vary at random help to tell classes apart, and blur numbers.
+_DROPOUT = 0.2
 # What a resumed run may have otherwise than before: how far it goes and when it gives up.
 _FREE = ("epochs", "patience")
 
@@ -24,13 +26,15 @@ class Options:
     """What was asked for; the command line's help says what each option means."""
 
     target: str | None
+    drop: str | None
     hidden: str
     activation: str
-    dropout: float
+    dropout: float | None
     loss: str
     optimizer: str
     lr: float | None
     weight_decay: float | None
+    clip_norm: float | None
     epochs: int
     batch_size: str
     validation: float
@@ -45,6 +49,10 @@ class Options:
         for name in ("validation", "test"):
             if not 0 <= getattr(self, name) < 1:
                 fail(f"--{name} must lie in [0, 1), got {getattr(self, name)}")
+
+    def settled(self, *, classes: bool) -> Options:
+        """Return the options with those that depend on what is learned: classes or numbers."""
+        return replace(self, dropout=_DROPOUT if classes else 0.0) if self.dropout is None else self
 
     @property
     def units(self) -> list[int]:
@@ -99,7 +107,7 @@ class Options:
                 was = "left to its default" if old is None else old
                 fail(
                     f"--{name.replace('_', '-')} was {was} in {run}, got {new}: "
-                    "a resumed run goes on as it began, only --epochs and --patience may change"
+                    "a resumed run goes on as it began, only --epochs, --patience and --backend may be others"
                 )
         return replace(before, **{name: getattr(self, name) for name in _FREE if name in given})
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anyback.cli.arguments import DATA, OUT, BackendName, Data, RunPath, Target, option
+from anyback.cli.arguments import DATA, OUT, BackendName, Data, Drop, RunPath, Target, option
 from anyback.cli.program import command
 
 __all__ = ["backends", "evaluate", "gradcheck", "predict"]
@@ -21,6 +21,7 @@ def evaluate(
     run: RunPath,
     data: Data,
     target: Target = None,
+    drop: Drop = None,
     everything: Annotated[
         bool,
         option("--all", panel=DATA, help="Take all rows, even those that were trained on."),
@@ -33,7 +34,7 @@ def evaluate(
     """
     from anyback.cli import using
 
-    using.evaluate(run, data, target, backend, everything)
+    using.evaluate(run, data, target, drop, backend, everything)
 
 
 @command(
@@ -43,6 +44,7 @@ def evaluate(
 def predict(
     run: RunPath,
     data: Data,
+    drop: Drop = None,
     out: Annotated[
         Path | None,
         option(
@@ -65,7 +67,7 @@ def predict(
     """
     from anyback.cli import using
 
-    using.predict(run, data, out, proba, backend)
+    using.predict(run, data, drop, out, proba, backend)
 
 
 @command()

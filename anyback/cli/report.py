@@ -50,6 +50,16 @@ def per_class(matrix: np.ndarray, classes: Sequence[str]) -> Any:
     return made
 
 
+def _why(backend: Mapping[str, str]) -> str:
+    """Return in a few words why "auto" took a backend; ``anyback backends`` has the details."""
+    automatic, _, reason = backend["reason"].partition("auto: ")
+    if automatic or not reason:
+        return ""
+    if backend["name"] == "numpy":
+        reason = "no CUDA GPU" if "no CUDA GPU" in reason else "no CuPy"
+    return f" (auto: {reason})"
+
+
 def summary(about: Mapping[str, Any], folder: str) -> None:
     """Print what run.json tells of a run that is over."""
     from rich.table import Table
@@ -70,7 +80,7 @@ def summary(about: Mapping[str, Any], folder: str) -> None:
     best = "" if run["best_epoch"] is None else f"; best epoch {run['best_epoch']}"
     for name, value in {
         "data": f"{data['path']}: {data['width']} features, {learned}",
-        "backend": f"{backend['name']} {backend['version']}, {options['dtype']} ({backend['reason']})",
+        "backend": f"{backend['name']} {backend['version']}, {options['dtype']}{_why(backend)}",
         "network": f"{widths}, {options['activation']}{extra}: {about['parameters']:,} parameters",
         "training": f"{about['loss'].replace('_', ' ')}, {about['optimizer']}, lr {about['lr']:g}, {batch}",
         "epochs": f"{run['epochs']} of {options['epochs']} in {run['seconds']:.1f} s, {run['ended']}{best}",

@@ -12,7 +12,7 @@ from anyback import activations, losses
 from anyback.names import lookup
 from anyback.tables import Table, load
 
-__all__ = ["Task", "read"]
+__all__ = ["Task", "columns", "flat", "read"]
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,20 @@ def read(
     loss: str,
     classes: tuple[str, ...] | None = None,
     features: tuple[str, ...] | None = None,
+    drop: str | None = None,
 ) -> Table:
     """Read a data set for a loss; samples are made flat, for the networks of the command line."""
     kind = None if loss == "auto" else _kind(loss)
     # Class names under -1 and 1 or under 0 and 1 are ours to assign; shares between 0 and 1 stay numbers.
     wanted = None if kind in ("signs", "unit interval") else kind
-    table = load(data, target, kind=wanted, classes=classes, features=features)
+    table = load(data, target, kind=wanted, classes=classes, features=features, drop=columns(drop))
     test = None if table.test is None else (flat(table.test[0]), table.test[1])
     return Table(flat(table.x), table.y, table.kind, table.features, table.classes, table.target, test)
+
+
+def columns(names: str | None) -> list[str]:
+    """Return the columns of an option such as ``--drop id,name``."""
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 def flat(x: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from anyback.cli.arguments import (
     RUN,
     BackendName,
     Data,
+    Drop,
     Target,
     named,
     option,
@@ -36,6 +37,7 @@ def train(
     ctx: typer.Context,
     data: Data,
     target: Target = None,
+    drop: Drop = None,
     validation: Annotated[
         float,
         option(
@@ -53,7 +55,8 @@ def train(
             panel=DATA,
             metavar="SHARE",
             help="Share of all rows, in [0, 1), held out for the figures at the end; it decides nothing. "
-            "Data sets with a held-out part of their own (digits, mnist, .npz with x_test) keep theirs.",
+            "The rows are drawn at random, not class by class. Data sets with a held-out part of their own "
+            "(digits, mnist, .npz with x_test) keep theirs.",
         ),
     ] = 0.2,
     standardize: Annotated[
@@ -85,14 +88,15 @@ def train(
         ),
     ] = "relu",
     dropout: Annotated[
-        float,
+        float | None,
         option(
             "--dropout",
             panel=NETWORK,
             metavar="RATE",
             help="Share of each hidden layer's units, in [0, 1), that is silenced at random while training.",
+            show_default="0.2 for classes, 0 for numbers",
         ),
-    ] = 0.2,
+    ] = None,
     loss: Annotated[
         str,
         option(
@@ -143,6 +147,17 @@ def train(
             metavar="RATE",
             help="How strongly weights are pulled to 0, which holds back what was learned by heart.",
             show_default="0.3 for AdamW, else the optimizer's own",
+        ),
+    ] = None,
+    clip_norm: Annotated[
+        float | None,
+        option(
+            "--clip-norm",
+            panel=LEARNING,
+            metavar="NORM",
+            help="Largest norm of the gradient: a longer one is shortened, which keeps training "
+            "from diverging.",
+            show_default="no limit",
         ),
     ] = None,
     epochs: Annotated[
@@ -225,6 +240,7 @@ def train(
 
     options = Options(
         target=target,
+        drop=drop,
         hidden=hidden,
         activation=activation,
         dropout=dropout,
@@ -232,6 +248,7 @@ def train(
         optimizer=optimizer,
         lr=lr,
         weight_decay=weight_decay,
+        clip_norm=clip_norm,
         epochs=epochs,
         batch_size=batch_size,
         validation=validation,

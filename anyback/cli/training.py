@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +33,26 @@ def train(
     options: Options, data: str, out: Path | None, backend: str | None, quiet: bool, command: list[str]
 ) -> None:
     """Train a new network and leave a run folder."""
-    table = read(data, options.target, options.loss)
+    table = read(data, options.target, options.loss, drop=options.drop)
+    twice = [name for name, count in Counter(table.features or ()).items() if count > 1]
+    if twice:
+        fail(f"{data}: columns must have names of their own, got {twice[0]!r} more than once")
     task = Task.of(table, options.loss)
+    options = options.settled(classes=task.classes is not None)
     parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
     trainer = Trainer(
-        MLP(options.units, task.outputs, activation=options.activation, dropout=options.dropout),
+        MLP(options.units, task.outputs, activation=options.activation, dropout=options.dropout or 0.0),
         task.loss,
         options.make_optimizer(),
         backend=backend,
         dtype=options.dtype,
         seed=options.seed,
         metrics=options.metric_names(task.metrics),
+        clip_norm=options.clip_norm,
         standardize=options.standardize,
     ).build(table.x.shape[1])
     about = _about(options, data, table, task, trainer, command)
+    _mind_the_kind(options, data, table)
     _mind_the_scale(task, parts)
     folder = folders.create(out, data)
     folders.note_down(folder, about)
@@ -65,16 +73,14 @@ def resume(
     if not opened.about:
         fail(f"--resume {run} needs a run folder with a run.json")
     options = options.resumed(opened.about["options"], given, str(run))
-    table = read(data, options.target, options.loss)
+    table = read(data, options.target, options.loss, drop=options.drop)
     if fingerprint(table.x, table.y) != opened.data["fingerprint"]:
         fail(f"{data} is not the data of {run}, which learned from {opened.data['path']}: its values differ")
     task, trainer = opened.task, opened.trainer
     parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
+    _mind_the_end(options, trainer)
+    options = replace(options, epochs=max(options.epochs, trainer.epoch))
     about = _about(options, data, table, task, trainer, command)
-    if trainer.epoch >= options.epochs:
-        note(
-            f"--epochs {options.epochs} is the total, and {trainer.epoch} are done: nothing is left to train"
-        )
     _run(trainer, task, parts, options, opened.path.parent, about, quiet)
 
 
@@ -128,7 +134,10 @@ def _run(
         name: {"rows": len(x), **trainer.evaluate(x, y)} for name, (x, y) in parts.named().items()
     }
     folders.note_down(folder, about)
-    _draw(trainer, task, parts, folder, about)
+    try:
+        _draw(trainer, task, parts, folder, about)
+    except Exception as error:  # a picture that cannot be drawn is no reason to lose the summary of a run
+        note(f"note: no pictures of this run: {str(error).splitlines()[0]}")
     if quiet:
         print(folder)
     else:
@@ -143,10 +152,41 @@ def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> 
         NaNGuard(),
         CSVLog(folder / "history.csv"),
         JSONLog(folder / "history.jsonl"),
-        Checkpoint(folder / folders.CHECKPOINT),
+        # Braces in a folder's name are no fields of the callback's.
+        Checkpoint(str(folder / folders.CHECKPOINT).replace("{", "{{").replace("}", "}}")),
     ]
     callbacks += [EarlyStopping("val_loss", options.patience)] if parts.validation is not None else []
     return [*callbacks, _Lines(options.epochs)] if lines else callbacks
+
+
+def _mind_the_kind(options: Options, data: str, table: Table) -> None:
+    """Say so if whole numbers, which may be amounts, are taken as classes."""
+    if options.loss != "auto" or table.kind != "labels" or table.y is None or not Path(data).is_file():
+        return
+    names = table.classes or tuple(map(str, np.unique(table.y)))
+    if len(names) > 2 and all(name.lstrip("-").isdecimal() for name in names):
+        target = table.target or options.target or "the last column"
+        note(
+            f"note: target {target}: {len(names)} integers taken as classes; "
+            "--loss mean_squared_error for numbers"
+        )
+
+
+def _mind_the_end(options: Options, trainer: Trainer) -> None:
+    """Say so, and why, if a resumed run has nothing left to train."""
+    if trainer.epoch >= options.epochs:
+        note(
+            f"nothing is left to train: {trainer.epoch} epochs done, {options.epochs} asked for "
+            "(--epochs is the total)"
+        )
+        return
+    states = dict(trainer.callback_states)
+    waited = states.get("EarlyStopping", {}).get("waited", 0)
+    if waited > options.patience:
+        note(
+            f"nothing is left to train: the validation loss has not fallen for {waited} epochs, and "
+            f"--patience is {options.patience}; to go on, give --patience {waited} or more"
+        )
 
 
 def _mind_the_scale(task: Task, parts: Parts) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,21 +16,25 @@ from anyback.cli.door import console, fail, note
 from anyback.cli.folder import Run, open_run
 from anyback.cli.parts import held_out
 from anyback.cli.report import figures, per_class
-from anyback.cli.task import flat, read
+from anyback.cli.task import columns, flat, read
 from anyback.data import fingerprint
 from anyback.tables import load_inputs
 
 __all__ = ["evaluate", "predict"]
 
 
-def evaluate(run: Path, data: str, target: str | None, backend: str | None, everything: bool) -> None:
+def evaluate(
+    run: Path, data: str, target: str | None, drop: str | None, backend: str | None, everything: bool
+) -> None:
     """Print loss, metrics and, for classes, precision, recall and F1 of each."""
     opened = open_run(run, backend)
     task, trainer = opened.task, opened.trainer
     # Data sets that ship or have IDX files know their target by themselves.
     if target is None and Path(data).is_file():
         target = opened.data.get("target")
-    table = read(data, target, task.loss, task.classes, opened.features)
+    drop = opened.drop if drop is None else drop
+    table = read(data, target, task.loss, task.classes, opened.features, drop)
+    _same_width(opened, table.x, data)
     if task.classes is None and table.kind == "labels":
         fail(f"{data} holds class labels, but {run} predicts {task.outputs} real numbers")
     x, y, part = table.x, table.y, "all rows"
@@ -48,33 +52,49 @@ def evaluate(run: Path, data: str, target: str | None, backend: str | None, ever
         out.print(per_class(metrics.confusion_matrix(trainer.predict(x), encoded), task.classes))
 
 
-def predict(run: Path, data: str, out: Path | None, proba: bool, backend: str | None) -> None:
+def predict(
+    run: Path, data: str, drop: str | None, out: Path | None, proba: bool, backend: str | None
+) -> None:
     """Write predictions, one row for each of the data's."""
     if out is not None and out.suffix not in (".csv", ".npy"):
         fail(f"--out must end in .csv or .npy, got {str(out)!r}")
+    if out is not None and out.exists() and Path(data).exists() and out.samefile(data):
+        fail(f"--out {out} is the data itself: choose another file")
     opened = open_run(run, backend)
     target = opened.data.get("target")
-    table = load_inputs(data, opened.features, ignore=[target] if target else [])
-    x = _inputs(opened, flat(table.x), table.features)
+    dropped = columns(opened.drop if drop is None else drop)
+    table = load_inputs(
+        data, opened.features, ignore=[target] if target else [], drop=dropped, width=opened.width
+    )
+    x = _inputs(opened, flat(table.x), table.features, dropped)
+    _same_width(opened, x, data)
     if out is not None and out.suffix == ".npy":
         np.save(out, _array(opened, x, proba), allow_pickle=False)
         return
-    columns = _columns(opened, x, proba)
+    named = _columns(opened, x, proba)
     with _opened(out) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow(named)
+        writer.writerows(zip(*named.values(), strict=True))
 
 
-def _inputs(run: Run, x: np.ndarray, features: Any) -> np.ndarray:
+def _same_width(run: Run, x: np.ndarray, data: str) -> None:
+    """Refuse data of another width than the run learned from, and name the run's columns."""
+    if x.shape[1] != run.width:
+        names = run.features or ()
+        shown = f": {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
+        fail(f"{data} has {x.shape[1]} columns of inputs, the run takes {run.width}{shown}")
+
+
+def _inputs(run: Run, x: np.ndarray, features: Any, dropped: Sequence[str]) -> np.ndarray:
     """Return the columns of inputs of a matrix without names, which may still hold the target's."""
-    width = run.data.get("width")
-    if features or width is None or x.shape[1] != width + 1:
+    if features or not run.data or x.shape[1] != run.width + 1:
         return x
-    target = str(run.data.get("target"))
-    column = (int(target) if target.lstrip("-").isdecimal() else -1) % x.shape[1]
+    target, whole = str(run.data.get("target")), x.shape[1] + len(dropped)
+    column = (int(target) if target.lstrip("-").isdecimal() else -1) % whole
     note(f"note: column {column}, the target's, is left out")
-    return np.delete(x, column, axis=1)
+    before = sum(int(name) % whole < column for name in dropped)
+    return np.delete(x, column - before, axis=1)
 
 
 def _array(run: Run, x: np.ndarray, proba: bool) -> np.ndarray:
