@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -40,6 +40,14 @@ class Objective:
     finish: Callable[..., Any]
     link: str | None = None
     probabilities: bool = False
+
+    def placed(self, put: Callable[[Any], Any]) -> Objective:
+        """Return the same with options that are lists, such as class weights, made arrays by `put`, once."""
+        if not isinstance(self.sums, partial):
+            return self
+        options = self.sums.keywords
+        made = {k: put(v) if isinstance(v, list | tuple) else v for k, v in options.items()}
+        return replace(self, sums=partial(self.sums.func, **made))
 
     @classmethod
     def of(cls, kind: str, given: str | Callable[..., Any], room: ModuleType) -> Objective:

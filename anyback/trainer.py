@@ -590,8 +590,9 @@ class Trainer:
         """Compile the programs of a bound model."""
         rule = self.optimizer.rule(self.backend.namespace)
         sums = {metric.name: metric.sums for metric in self._metrics}
+        loss = self._loss.placed(lambda values: self.backend.asarray(np.asarray(values), self.dtype))
         update = self.backend.update if self.optimizer.elementwise else partial(Backend.update, self.backend)
-        program = Program(self.model, self.layout, self._loss.sums, sums, rule, update, **self.limits)
+        program = Program(self.model, self.layout, loss.sums, sums, rule, update, **self.limits)
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
         self._step = compile(program.step, donate=4)

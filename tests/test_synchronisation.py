@@ -196,3 +196,20 @@ def test_jax_compiles_a_step_once_for_each_size_of_batch():
     )
     trainer.fit(X, Y, batch_size=20, epochs=4, verbose=0, callbacks=[ReduceOnPlateau("loss", patience=0)])
     assert trainer._step._cache_size() == 2, "batches of 20 and of the 4 that are left"
+
+
+def test_class_weights_are_uploaded_once(monkeypatch):
+    strict = require("array_api_strict")
+    loss = partial(ab.losses.softmax_cross_entropy, class_weight=[1.0, 2.0, 3.0])
+    trainer = ab.Trainer(ab.MLP([5], 3), loss, backend="array_api_strict:device1").build(X.shape[1])
+
+    def never(*arguments, **options):
+        raise AssertionError("an upload within a step")
+
+    held = trainer._step.__self__.loss.keywords["class_weight"]
+    assert held.device == strict.Device("device1")
+    data = trainer._intake().put(*trainer._intake().check(X, Y))
+    monkeypatch.setattr(strict, "asarray", never)
+    trainer._step(
+        trainer._w, trainer._slots, trainer._stats, trainer._tally, data, None, 1.0, trainer._scalars(), 1
+    )
