@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -15,9 +16,16 @@ def main() -> None:
     if any(find_spec(name) is None for name in _NEEDED):
         print("the command line needs anyback[cli]: pip install 'anyback[cli]'", file=sys.stderr)
         raise SystemExit(2)
-    from anyback.cli import app
+    # A stream that the shell closed is None here, and every print to it would raise.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    try:
+        from anyback.cli import app
 
-    app(prog_name="anyback")
+        app(prog_name="anyback")
+    except KeyboardInterrupt:  # while the libraries are still being imported
+        print("error: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

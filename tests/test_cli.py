@@ -754,3 +754,12 @@ def test_a_folder_that_a_killed_run_left_can_be_used(call, tmp_path):
     (out / "run.json").write_text("{}")
     code, _, err = call("train", tmp_path / "data.csv", *FAST, "--out", out)
     assert code == 0, err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_do_not_lose_a_run(tmp_path, closed):
+    command = f"{sys.executable} -m anyback train digits --epochs 1 --hidden 8 --out run {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "run" / "curves.png").exists()
