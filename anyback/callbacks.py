@@ -8,7 +8,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -320,3 +320,16 @@ class Lambda(Callback):
                     f"Lambda takes on_fit_start, on_update, on_epoch_end and on_fit_end, got {name!r}"
                 )
             setattr(self, name, function)
+
+
+def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Return callbacks in the order in which they run."""
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a sequence of Callback objects, got {callbacks!r}")
+    chain = list(callbacks)
+    if sum(getattr(callback, "restore_best", False) for callback in chain) > 1:
+        raise ValueError("callbacks: only one may have restore_best=True, got several")
+    for callback in chain:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be Callback objects such as EarlyStopping(), got {callback!r}")
+    return sorted(chain, key=lambda callback: callback.order)

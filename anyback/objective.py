@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
@@ -11,7 +11,7 @@ from typing import Any
 
 from anyback.names import lookup
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "distinct"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,12 @@ class Objective:
             getattr(base, "link", None),
             getattr(base, "probabilities", False),
         )
+
+
+def distinct(names: Sequence[str]) -> None:
+    """Raise where two metrics, or a metric and a figure of the trainer's own, would be one in the history."""
+    taken = {"epoch", "loss", "weight", "penalty", "lr"}
+    for name in names:
+        if name in taken:
+            raise ValueError(f"metrics must have names of their own in the history, got {name!r} again")
+        taken.add(name)

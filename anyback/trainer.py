@@ -17,13 +17,13 @@ from anyback import metrics as metric_room
 from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.backends import backend as find_backend
-from anyback.callbacks import Callback
+from anyback.callbacks import Callback, in_order
 from anyback.data import Scaler, as_inputs, positive
 from anyback.history import History
 from anyback.interrupt import Interrupt
 from anyback.layers import Layer
 from anyback.names import lookup
-from anyback.objective import Objective
+from anyback.objective import Objective, distinct
 from anyback.optimizer import Optimizer
 from anyback.parameters import Layout
 from anyback.plan import Intake, Plan
@@ -122,7 +122,7 @@ class Trainer:
         self.loss, self.metrics = loss, tuple(metrics)
         self._loss = Objective.of("loss", loss, losses)
         self._metrics = [Objective.of("metric", metric, metric_room) for metric in metrics]
-        _distinct([metric.name for metric in self._metrics])
+        distinct([metric.name for metric in self._metrics])
         self.optimizer = (
             lookup("optimizer", optimizer, optimizers)() if isinstance(optimizer, str) else optimizer
         )
@@ -292,7 +292,7 @@ class Trainer:
             raise ValueError(
                 f"validation_data must be (x, y) or (x, y, sample_weight), got {_kind(validation_data)}"
             )
-        chain = _chain(callbacks)
+        chain = in_order(callbacks)
         unbound = self.model if self._layout is None else None
         if unbound is not None:
             x = as_inputs(x)
@@ -631,28 +631,6 @@ def _limit(name: str, value: Any, least: float | None = None) -> float:
         expected = "positive and finite" if least is None else f"finite and at least {least:g}"
         raise ValueError(f"{name} must be {expected}, got {value!r}")
     return number
-
-
-def _distinct(names: Sequence[str]) -> None:
-    """Raise where two metrics, or a metric and a figure of the trainer's own, would be one in the history."""
-    taken = {"epoch", "loss", "weight", "penalty", "lr"}
-    for name in names:
-        if name in taken:
-            raise ValueError(f"metrics must have names of their own in the history, got {name!r} again")
-        taken.add(name)
-
-
-def _chain(callbacks: Iterable[Callback]) -> list[Callback]:
-    """Return callbacks in the order in which they run."""
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a sequence of Callback objects, got {callbacks!r}")
-    chain = list(callbacks)
-    if sum(getattr(callback, "restore_best", False) for callback in chain) > 1:
-        raise ValueError("callbacks: only one may have restore_best=True, got several")
-    for callback in chain:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be Callback objects such as EarlyStopping(), got {callback!r}")
-    return sorted(chain, key=lambda callback: callback.order)
 
 
 def _kind(thing: Any) -> str:
