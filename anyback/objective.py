@@ -9,6 +9,8 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from anyback.names import lookup
 
 __all__ = ["Objective", "distinct"]
@@ -42,11 +44,11 @@ class Objective:
     probabilities: bool = False
 
     def placed(self, put: Callable[[Any], Any]) -> Objective:
-        """Return the same with options that are lists, such as class weights, made arrays by `put`, once."""
+        """Return the same with options of several numbers (class weights) made arrays by `put`, once."""
         if not isinstance(self.sums, partial):
             return self
         options = self.sums.keywords
-        made = {k: put(v) if isinstance(v, list | tuple) else v for k, v in options.items()}
+        made = {k: put(v) if isinstance(v, list | tuple | np.ndarray) else v for k, v in options.items()}
         return replace(self, sums=partial(self.sums.func, **made))
 
     @classmethod
@@ -91,7 +93,7 @@ class Objective:
 
 def distinct(names: Sequence[str]) -> None:
     """Raise where two metrics, or a metric and a figure of the trainer's own, would be one in the history."""
-    taken = {"epoch", "loss", "weight", "penalty", "lr"}
+    taken = {"epoch", "loss", "weight", "samples", "penalty", "lr"}
     for name in names:
         if name in taken:
             raise ValueError(f"metrics must have names of their own in the history, got {name!r} again")

@@ -142,17 +142,19 @@ class Plan:
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
     ) -> Plan:
         """Split, weigh classes, standardise and upload; mean and scale are those of the training part."""
-        identity = {
+        identity: dict[str, Any] = {
             "data": fingerprint(*train, *held or ()),
             "batch_size": batch_size,
             "validation_split": validation_split,
             "shuffle": shuffle,
             "accumulate": accumulate,
+            "class_weight": None,
         }
         if validation_split:
             train, held = _split(train, validation_split, seed)
         if class_weight is not None:
             train = intake.weigh_classes(train, class_weight)
+            identity["class_weight"] = fingerprint(train[2])
         if standardize and intake.scaler.mean is None:
             intake = replace(intake, scaler=Scaler.fit(train[0]))
         samples = len(train[0])

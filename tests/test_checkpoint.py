@@ -193,6 +193,7 @@ def test_other_data_within_an_epoch_is_refused(tmp_path):
         ({"x": X + 1.0}, "data"),
         ({"y": np.roll(Y, 1)}, "data"),
         ({"sample_weight": None}, "data"),
+        ({"class_weight": {0: 2.0}}, "class_weight"),
         ({"batch_size": 6}, "batch_size"),
         ({"accumulate": 1}, "accumulate"),
         ({"shuffle": False}, "shuffle"),

@@ -11,6 +11,7 @@ from conftest import require
 
 import anyback as ab
 from anyback.callbacks import Callback, EarlyStopping, Lambda, ReduceOnPlateau
+from anyback.metric import metric as make_metric
 from anyback.random import Draw, Purpose
 from anyback.schedules import Cosine, OneCycle, Step
 
@@ -820,3 +821,12 @@ def test_numpy_numbers_in_a_model_are_stored(blobs, tmp_path):
     trainer.save(tmp_path / "run")
     loaded = ab.Trainer.load(tmp_path / "run", backend="numpy")
     np.testing.assert_array_equal(loaded.predict(blobs[0]), trainer.predict(blobs[0]))
+
+
+def test_a_metric_cannot_take_the_name_of_a_sum_of_the_trainers_own(blobs):
+    @make_metric(targets="labels")
+    def samples(pred, target, weight):
+        return np.sum(pred[..., 0], axis=-1)
+
+    with pytest.raises(ValueError, match="names of their own in the history, got 'samples' again"):
+        classifier(metrics=[samples])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,7 @@ class CupyBackend(Backend):
     """Arrays of CuPy, on one CUDA device."""
 
     def __init__(self, cupy: Any, namespace: Any, index: int) -> None:
-        self.cupy, self.namespace, self.device = cupy, _Namespace(cupy, namespace), cupy.cuda.Device(index)
-        prefer(cupy.ndarray, self.namespace)
+        self.cupy, self.namespace, self.device = cupy, namespace, cupy.cuda.Device(index)
         self.name = f"cupy:{index}" if index else "cupy"
 
     def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
@@ -94,4 +93,12 @@ def connect(device: str | None) -> Backend:
     number = "0" if device is None else device
     if not number.isdecimal() or int(number) >= count:
         raise BackendError(f"backend 'cupy:INDEX' takes a GPU number in [0, {count}), got {device!r}")
-    return CupyBackend(cupy, namespace, int(number))
+    return CupyBackend(cupy, _preferred(cupy, namespace), int(number))
+
+
+@cache
+def _preferred(cupy: Any, compatible: Any) -> _Namespace:
+    """Return the one namespace of all devices, and let formulas find it too."""
+    namespace = _Namespace(cupy, compatible)
+    prefer(cupy.ndarray, namespace)
+    return namespace
