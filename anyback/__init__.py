@@ -5,11 +5,14 @@ from anyback import (
     callbacks,
     datasets,
     gates,
+    graph,
     initializers,
     losses,
     metrics,
     optimizers,
+    plots,
     schedules,
+    solvers,
 )
 from anyback.backends import BackendError, available_backends, backend
 from anyback.checkpoint import CheckpointError
@@ -80,9 +83,12 @@ __all__ = [
     "datasets",
     "gates",
     "gradcheck",
+    "graph",
     "initializers",
     "losses",
     "metrics",
     "optimizers",
+    "plots",
     "schedules",
+    "solvers",
 ]

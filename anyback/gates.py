@@ -491,11 +491,11 @@ def sum(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fa
 
 
 def _namespace(x: Array, y: Array) -> Any:
-    return namespace(y if isinstance(x, int | float) else x)
+    return namespace(x if hasattr(x, "shape") else y)  # NumPy's float64 is a Python float too
 
 
 def _shape(x: Array) -> tuple[int, ...]:
-    return () if isinstance(x, int | float) else tuple(x.shape)
+    return tuple(getattr(x, "shape", ()))
 
 
 def _unbroadcast(dz: Array, shape: tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, its confusion matrix, its predictions against the truth.
+"""Pictures of a run: its curves, its confusion matrix, its predictions against the truth, its way down.
 
 They are drawn on matplotlib's Figure objects without pyplot, so that no display is needed and no state
 is shared. Colours are those of Okabe and Ito ("Color universal design", 2008), told apart by colour-blind
@@ -8,16 +8,21 @@ readers too, and lines differ in their dashes besides.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["best_epoch", "confusion", "curves", "predicted_against_true"]
+__all__ = ["best_epoch", "confusion", "curves", "descent", "predicted_against_true"]
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6b6b6b"
 _INK = "#262626"
+# Of several lines, with a dash of its own each.
+_LINES = (
+    *((_BLUE, "-"), (_ORANGE, (0, (5, 1.5))), ("#009E73", (0, (1, 1))), ("#CC79A7", (0, (5, 1, 1, 1)))),
+    *(("#E69F00", "-"), ("#56B4E9", (0, (5, 1.5))), ("#000000", (0, (1, 1)))),
+)
 # Figures of an epoch that are no curve of their own.
 _NO_CURVES = ("epoch", "loss", "lr", "penalty")
 
@@ -193,6 +198,82 @@ def predicted_against_true(
         _bare(axes)
     figure.axes[0].legend(frameon=False, loc="upper left")
     figure.axes[0].set_title(f"{part}, {len(z):,} rows" if part else f"{len(z):,} rows", fontsize=10)
+    return _saved(figure, path)
+
+
+def descent(
+    f: Callable[[np.ndarray], Any],
+    paths: Mapping[str, Any],
+    path: str | Path | None = None,
+    *,
+    window: tuple[float, float, float, float],
+    axes: Any = None,
+) -> Any:
+    """Draw paths of points over the contours of a function of two numbers.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x)`` gives the height at the points x (2, rows, columns), elementwise: (rows, columns).
+    paths : mapping of str to array (n, 2)
+        The points of each path, in order, by the name it has in the legend. A dot marks where it starts, a
+        cross where it ends. What leaves the window far behind is cut off.
+    path : str or Path, optional
+        Where to save the picture; its ending says the format.
+    window : (left, right, bottom, top)
+        What is seen of the plane.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw; by default in a figure of its own.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure that was drawn on.
+
+    Raises
+    ------
+    ValueError
+        If a path is not of shape (n, 2) with n >= 1, or the function has no finite value in the window.
+
+    Examples
+    --------
+    >>> bowl = lambda x: x[0] ** 2 + 4 * x[1] ** 2
+    >>> figure = descent(bowl, {"lr = 0.1": [[2, 1], [1.6, 0.2], [1.28, 0.04]]}, window=(-3, 3, -2, 2))
+    >>> figure.axes[0].get_legend_handles_labels()[1]
+    ['lr = 0.1']
+    """
+    left, right, bottom, top = window
+    x = np.stack(np.meshgrid(np.linspace(left, right, 201), np.linspace(bottom, top, 201)))
+    height = np.asarray(f(x), dtype=float)
+    if height.shape != x.shape[1:] or not np.isfinite(height).any():
+        raise ValueError(
+            f"f must give finite numbers of shape {x.shape[1:]} for x {x.shape}, got {height.shape}"
+        )
+    figure = _figure(5.2, 4.2) if axes is None else axes.figure
+    axes = figure.add_subplot() if axes is None else axes
+    # Equal steps of the share of the plane below them: a narrow valley and a steep wall both have some.
+    levels = np.unique(np.quantile(height[np.isfinite(height)], np.linspace(0.0, 1.0, 16) ** 1.5))
+    if len(levels) > 1:
+        axes.contourf(*x, height, levels=levels, cmap="Greys_r", alpha=0.22)
+        axes.contour(*x, height, levels=levels, colors=_GREY, linewidths=0.5, alpha=0.6)
+    centre, reach = np.array([left + right, bottom + top]) / 2, 20 * np.array([right - left, top - bottom])
+    for i, (name, points) in enumerate(paths.items()):
+        way = np.asarray(points, dtype=float)
+        if way.ndim != 2 or way.shape[1] != 2 or not len(way):
+            raise ValueError(f"paths[{name!r}] must have shape (n, 2), got {way.shape}")
+        far = ~(np.abs(way - centre) < reach).all(axis=1)
+        way = way[: int(np.argmax(far)) if far.any() else len(way)]
+        colour, dashes = _LINES[i % len(_LINES)]
+        size = 3 if len(way) <= 60 else 0
+        axes.plot(
+            *way.T, color=colour, linestyle=dashes, linewidth=1.5, marker=".", markersize=size, label=name
+        )
+        axes.plot(*way[:1].T, "o", color=colour, markersize=6, markeredgecolor="white")
+        axes.plot(*way[-1:].T, "X", color=colour, markersize=7, markeredgecolor="white", zorder=3)
+    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="$x_0$", ylabel="$x_1$")
+    _bare(axes)
+    axes.grid(False)
+    axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=8)
     return _saved(figure, path)
 
 

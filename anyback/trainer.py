@@ -293,28 +293,15 @@ class Trainer:
                 f"validation_data must be (x, y) or (x, y, sample_weight), got {_kind(validation_data)}"
             )
         chain = in_order(callbacks)
-        unbound = self.model if self._layout is None else None
-        if unbound is not None:
-            x = as_inputs(x)
-            self.build(x.shape[1:])
-        try:
-            intake = self._intake()
-            plan = Plan.of(
-                intake,
-                intake.check(x, y, sample_weight),
-                None if validation_data is None else intake.check(*validation_data, name="validation "),
-                class_weight=class_weight,
-                seed=self.seed,
-                standardize=self.standardize,
-                batch_size=None if batch_size is None else positive("batch_size", batch_size),
-                validation_split=float(validation_split),
-                shuffle=bool(shuffle),
-                accumulate=accumulate,
-            )
-        except Exception:
-            if unbound is not None:  # data that was refused settles nothing
-                self.model, self._layout, self.in_shape = unbound, None, None
-            raise
+        plan = self._planned(
+            (x, y, sample_weight),
+            validation_data,
+            class_weight=class_weight,
+            batch_size=None if batch_size is None else positive("batch_size", batch_size),
+            validation_split=float(validation_split),
+            shuffle=bool(shuffle),
+            accumulate=accumulate,
+        )
         if self.batch and plan.identity != self.identity:
             changed = [
                 name for name, value in plan.identity.items() if value != (self.identity or {}).get(name)
@@ -377,6 +364,72 @@ class Trainer:
         """Give up what was done of an interrupted epoch's order and sums; its updates stay."""
         self.batch, self._tally, self._total = 0, self._tallies.zeros(), None
 
+    def hand_over(self, solve: Callable[..., Any], x: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Let `solve(f, w, accept)` move the weights; what `anyback.solvers.minimize` asks of a trainer.
+
+        ``f(w)`` of a flat host vector (P,) gives the loss of all samples with its penalties, a function that
+        gives its gradient (P,), and the figures of a history row. ``accept(w, figures)`` takes weights up,
+        which counts as an epoch. What `solve` returns is returned.
+        """
+        if self._plan is not None:
+            raise RuntimeError("fit is running already: a callback cannot minimize the same trainer")
+        if self.batch:
+            raise RuntimeError("an epoch is half done: finish it by fit, or give it up by restart_epoch()")
+        whole = {"batch_size": None, "validation_split": 0.0, "shuffle": False, "accumulate": 1}
+        plan = self._planned((x, y, sample_weight), None, **whole)
+        self.scaler, self.identity, self._plan = plan.intake.scaler, plan.identity, plan
+        self.showing_best, self._best = False, None
+        word = micro_batch_word(self.seed, self.micro)
+
+        def f(w: np.ndarray) -> tuple[float, Callable[[], np.ndarray], dict[str, float]]:
+            at = self.backend.asarray(w, self.dtype)
+            tally = self._measure(self._tallies.zeros(), at, self._stats, plan.data, None)
+            figures = self._tallies.read(tally) | self._penalties(at)
+
+            def slope() -> np.ndarray:
+                g = self._gradient(at, self._stats, plan.data, None, self._mask, word)
+                return self.backend.to_numpy(g).astype(np.float64)
+
+            return figures["loss"] + figures.get("penalty", 0.0), slope, figures
+
+        def accept(w: np.ndarray, figures: Mapping[str, float]) -> None:
+            self._w = self.backend.asarray(w, self.dtype)
+            self.epoch += 1
+            self.history.rows.append({"epoch": self.epoch, **figures, "lr": self.lr})
+
+        try:
+            return solve(f, self.backend.to_numpy(self._w).astype(np.float64), accept)
+        finally:
+            self._plan = None
+
+    def _planned(self, data: tuple[Any, Any, Any], held: Sequence[Any] | None, **options: Any) -> Plan:
+        """Check the data and plan how to go through it, building the model first where it is not."""
+        x, y, sample_weight = data
+        unbound = self.model if self._layout is None else None
+        if unbound is not None:
+            x = as_inputs(x)
+            self.build(x.shape[1:])
+        try:
+            intake = self._intake()
+            return Plan.of(
+                intake,
+                intake.check(x, y, sample_weight),
+                None if held is None else intake.check(*held, name="validation "),
+                seed=self.seed,
+                standardize=self.standardize,
+                **options,
+            )
+        except Exception:
+            if unbound is not None:  # data that was refused settles nothing
+                self.model, self._layout, self.in_shape = unbound, None, None
+            raise
+
+    def _penalties(self, w: Array) -> dict[str, float]:
+        """Return the figure of the penalties, where there are any."""
+        if not (self.limits["l1"] or self.limits["l2"]):
+            return {}
+        return {"penalty": float(self._penalty(w, self._mask))}
+
     def _train_epoch(
         self, plan: Plan, callbacks: Sequence[Callback], progress: Progress, interrupt: Interrupt
     ) -> None:
@@ -437,8 +490,7 @@ class Trainer:
 
     def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
         logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(self._tally)}
-        if self.limits["l1"] or self.limits["l2"]:
-            logs["penalty"] = float(self._penalty(self._w, self._mask))
+        logs |= self._penalties(self._w)
         if plan.validation is not None:
             measured = self._measure_all(self._w, self._stats, plan.validation)
             logs |= {f"val_{name}": value for name, value in measured.items()}

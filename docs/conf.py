@@ -7,6 +7,7 @@ from typing import Any
 here = Path(__file__).parent
 sys.path[:0] = [str(here), str(here.parent)]
 
+import gallery  # noqa: E402
 import reference  # noqa: E402
 
 import anyback  # noqa: E402
@@ -16,8 +17,15 @@ reference.write(here / "reference")
 project = "anyback"
 author = "The anyback developers"
 release = anyback.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+]
 exclude_patterns = ["_build"]
+sphinx_gallery_conf = gallery.SETTINGS
 napoleon_google_docstring = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

@@ -29,6 +29,8 @@ MODULES = {
     "datasets": "Data sets",
     "random": "Draws",
     "gradcheck": "Checking gradients",
+    "graph": "Computational graphs",
+    "solvers": "Solvers",
     "checkpoint": "Checkpoints",
     "plots": "Pictures",
 }

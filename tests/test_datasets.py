@@ -156,6 +156,16 @@ def test_mnist_reads_a_folder(tmp_path, packed):
         np.testing.assert_array_equal(y, labels)
 
 
+def test_mnist_part_asks_for_its_own_files_only(tmp_path):
+    x, y = write_part(tmp_path, "t10k", seed=1, n=5)
+    x_test, y_test = mnist(tmp_path, part="test", download=False)
+    assert (x_test * 255).round().tolist() == x.reshape(5, 784).tolist() and y_test.tolist() == y.tolist()
+    with pytest.raises(FileNotFoundError, match="MNIST: train-images-idx3-ubyte.gz, train-labels"):
+        mnist(tmp_path, part="train", download=False)
+    with pytest.raises(ValueError, match="part must be 'train', 'test' or None, got 't10k'"):
+        mnist(tmp_path, part="t10k")
+
+
 def test_mnist_takes_the_dotted_names_too(tmp_path):
     for part in ("train", "t10k"):
         write_part(tmp_path, part, 0, 3, packed=False)

@@ -151,3 +151,10 @@ def test_every_library_gives_the_values_of_numpy(name, library):
         assert tuple(got.shape) == np.shape(want)
         if library.has_values:
             np.testing.assert_allclose(library.host(got), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gate", [gates.maximum, gates.minimum])
+def test_a_scalar_of_numpy_is_an_array_and_not_a_python_number(gate):
+    z, vjp = gate(np.float64(1.0), 0.5)
+    assert float(z) == gate(np.asarray(1.0), 0.5)[0]
+    assert [float(g) for g in vjp(np.asarray(1.0))] == [float(g) for g in gate(np.asarray(1.0), 0.5)[1](1.0)]

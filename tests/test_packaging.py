@@ -36,9 +36,9 @@ HOUSE = (
     *("arrays", "names", "history", "storage"),
     *("activations", "gates", "comparison", "loss", "losses", "metric", "metrics"),
     *("schedules", "optimizer", "optimizers", "clipping", "regularizers"),
-    *("random", "initializers", "parameters", "layers", "gradcheck"),
+    *("random", "initializers", "parameters", "layers", "gradcheck", "drawing", "graph"),
     *("step", "backends", "objective", "data", "tally", "plan"),
-    *("describe", "checkpoint", "callbacks", "progress", "interrupt", "trainer"),
+    *("describe", "checkpoint", "callbacks", "progress", "interrupt", "trainer", "solvers"),
     *("datasets", "tables", "plots"),
     *("__init__", "cli", "__main__"),
 )

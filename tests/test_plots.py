@@ -125,3 +125,46 @@ def test_no_display_and_no_state_are_touched():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "False"]
+
+
+def test_a_descent_is_drawn_within_its_window(tmp_path):
+    path = tmp_path / "descent.png"
+    far = [[0.5 * (-2.0) ** t, 1.0] for t in range(40)]
+    ways = {
+        "down": [[2.0, 1.0], [1.0, 0.5], [0.0, 0.0]],
+        "away": far,
+        "overflown": [[1.0, 1.0], [np.inf, 0.0]],
+    }
+    figure = plots.descent(lambda x: x[0] ** 2 + x[1] ** 2, ways, path, window=(-3, 3, -2, 2))
+    (axes,) = figure.axes
+    assert path.read_bytes()[:8] == PNG and colours(path) > 50
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-3, 3), (-2, 2))
+    assert axes.get_legend_handles_labels()[1] == list(ways)
+    lines = [line.get_xydata() for line in axes.get_lines() if line.get_label() in ways]
+    assert [len(line) for line in lines] == [3, 8, 1]
+    assert len({(line.get_color(), str(line.get_linestyle())) for line in axes.get_lines()[::3]}) == 3
+
+
+def test_descents_share_a_figure():
+    from matplotlib.figure import Figure
+
+    panels = Figure().subplots(1, 2)
+    for axes in panels:
+        figure = plots.descent(lambda x: x[0] * x[1], {"a": [[0.0, 0.0]]}, window=(-1, 1, -1, 1), axes=axes)
+        assert figure is axes.figure and len(axes.get_lines()) == 3
+
+
+def test_a_flat_function_has_no_contours_and_is_drawn():
+    figure = plots.descent(lambda x: 0.0 * x[0], {"stays": [[0.0, 0.0]]}, window=(-1, 1, -1, 1))
+    assert not figure.axes[0].collections
+
+
+@pytest.mark.parametrize("points", [[], [1.0, 2.0], [[1.0, 2.0, 3.0]]])
+def test_paths_of_another_shape_are_named(points):
+    with pytest.raises(ValueError, match=r"paths\['a'\] must have shape \(n, 2\), got \("):
+        plots.descent(lambda x: x[0], {"a": points}, window=(-1, 1, -1, 1))
+
+
+def test_a_height_of_another_shape_is_named():
+    with pytest.raises(ValueError, match=r"f must give finite numbers of shape \(201, 201\)"):
+        plots.descent(lambda x: 1.0, {"a": [[0.0, 0.0]]}, window=(-1, 1, -1, 1))

@@ -8,6 +8,7 @@ import secrets
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 
@@ -28,9 +29,24 @@ _SHA256 = {
 }
 
 
+# The name by which the files know each part.
+_PARTS = {"train": "train", "test": "t10k"}
+
+
+@overload
 def mnist(
-    path: str | os.PathLike[str] | None = None, *, download: bool = True
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    path: str | os.PathLike[str] | None = ..., *, part: None = ..., download: bool = ...
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]: ...
+@overload
+def mnist(
+    path: str | os.PathLike[str] | None = ..., *, part: Literal["train", "test"], download: bool = ...
+) -> tuple[Array, Array]: ...
+def mnist(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    part: Literal["train", "test"] | None = None,
+    download: bool = True,
+) -> tuple[tuple[Array, Array], tuple[Array, Array]] | tuple[Array, Array]:
     """Return MNIST: 60,000 handwritten digits for training and 10,000 held out.
 
     Reads the four IDX files, compressed by gzip or not, from `path` or from the cache folder. Those that are
@@ -43,6 +59,8 @@ def mnist(
     path : str or os.PathLike, optional
         The folder with the files. By default ``$ANYBACK_DATA/mnist``, else ``$XDG_CACHE_HOME/anyback/mnist``,
         else ``~/.cache/anyback/mnist``.
+    part : {"train", "test"}, optional
+        Return this part alone, (x, y), and ask for its two files only.
     download : bool, default: True
         Whether files that are missing may be downloaded (11 MB in all).
 
@@ -57,7 +75,7 @@ def mnist(
     FileNotFoundError
         If files are missing and cannot be downloaded. A single file can be read with `read_idx`.
     ValueError
-        If a file is damaged, or pictures and labels do not fit together.
+        If a file is damaged, pictures and labels do not fit together, or no part is called so.
 
     Notes
     -----
@@ -70,8 +88,11 @@ def mnist(
     Traceback (most recent call last):
     FileNotFoundError: MNIST: train-images-idx3-ubyte.gz, ... are missing in no/such/folder; ...
     """
+    if part is not None and part not in _PARTS:
+        raise ValueError(f"part must be 'train', 'test' or None, got {part!r}")
+    wanted = [_PARTS[part]] if part else list(_PARTS.values())
     folder = _cache() if path is None else Path(path)
-    missing = [name for name in _SHA256 if _find(folder, name) is None]
+    missing = [name for name in _SHA256 if name.startswith(tuple(wanted)) and _find(folder, name) is None]
     reason = ""
     if missing and download:
         try:
@@ -88,6 +109,8 @@ def mnist(
             f"MNIST: {names} {verb} missing in {folder}{reason}; put the files there, "
             f"or name their folder by mnist(path) or, as its parent, by the variable ANYBACK_DATA"
         )
+    if part is not None:
+        return read_part(folder, _PARTS[part])
     return read_part(folder, "train"), read_part(folder, "t10k")
 
 
