@@ -25,6 +25,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
+suppress_warnings = ["ref.python"]  # the x of a type such as (x, y) is no name to be looked up
 sphinx_gallery_conf = gallery.SETTINGS
 napoleon_google_docstring = False
 autodoc_member_order = "bysource"
