@@ -96,7 +96,7 @@ class Program:
         w, slots, stats, tally
             The state after the update.
         """
-        g, _, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=True)
+        g, _, _, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=True)
         w, slots = self._apply(w, slots, g, mask, scalars)
         return w, slots, stats, tally
 
@@ -111,7 +111,7 @@ class Program:
         word: Any,
     ) -> tuple[tuple[Array, Array], Array, Tally]:
         """Add one micro-batch to a summed gradient (P,) and its weight, without an update."""
-        g, n, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=False)
+        g, _, n, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=False)
         return (total[0] + g, total[1] + n), stats, tally
 
     def finish(
@@ -123,10 +123,13 @@ class Program:
         zeros = namespace(g).zeros_like
         return w, slots, (zeros(g), zeros(n))
 
-    def gradient(self, w: Array, stats: Array, data: Data, rows: Array | None, mask: Any, word: Any) -> Array:
-        """Return the gradient (P,) of the mean loss and penalties of a batch, before clipping."""
-        g, *_ = self._gradient(w, stats, None, data, rows, word, mean=True)
-        return self._penalise(w, g, mask)
+    def objective(
+        self, w: Array, stats: Array, data: Data, rows: Array | None, mask: Any, word: Any
+    ) -> tuple[Array, Array]:
+        """Return the mean loss of a batch with its penalties, and its gradient (P,), before clipping."""
+        g, loss, n, *_ = self._gradient(w, stats, None, data, rows, word, mean=True)
+        value = loss * _inverse(n)
+        return value + self.penalty(w, mask) if self.l1 or self.l2 else value, self._penalise(w, g, mask)
 
     def measure(self, tally: Tally, w: Array, stats: Array, data: Data, rows: Array | None) -> Tally:
         """Add a batch's loss and metrics, without training, to a tally."""
@@ -153,14 +156,14 @@ class Program:
         word: Any,
         *,
         mean: bool,
-    ) -> tuple[Array, Any, Array, Any]:
+    ) -> tuple[Array, Array, Any, Array, Any]:
         x, y, weight = _gather(data, rows)
         pred, vjp, moved = self.model.train(self.layout.params(w, stats), x, Key(word))
         loss, n, dloss = self.loss(pred, y, weight)
         dparams, _ = vjp(dloss(_inverse(n) if mean else 1.0), dx=False)
         if tally is not None:
             tally = self._add(tally, loss, n, pred, y, weight)
-        return self.layout.gradient(dparams), n, self.layout.statistics(moved, stats), tally
+        return self.layout.gradient(dparams), loss, n, self.layout.statistics(moved, stats), tally
 
     def _add(self, tally: Tally, loss: Array, n: Any, pred: Array, y: Array, weight: Array | None) -> Tally:
         added = {"loss": tally["loss"] + loss, "weight": tally["weight"] + n}

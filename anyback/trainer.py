@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -357,19 +357,20 @@ class Trainer:
             raise RuntimeError("sample_gradient is for callbacks: it needs the data of a running fit")
         first = self.backend.indices(np.arange(min(rows, self._plan.samples)))
         word = micro_batch_word(self.seed, self.micro)
-        g = self._gradient(self._w, self._stats, self._plan.data, first, self._mask, word)
+        _, g = self._objective(self._w, self._stats, self._plan.data, first, self._mask, word)
         return self.layout.arrays(self.backend.to_numpy(g))
 
     def restart_epoch(self) -> None:
         """Give up what was done of an interrupted epoch's order and sums; its updates stay."""
         self.batch, self._tally, self._total = 0, self._tallies.zeros(), None
 
-    def hand_over(self, solve: Callable[..., Any], x: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Let `solve(f, w, accept)` move the weights; what `anyback.solvers.minimize` asks of a trainer.
+    @contextmanager
+    def hand_over(self, x: Any, y: Any, sample_weight: Any = None) -> Iterator[tuple[Any, np.ndarray, Any]]:
+        """Let others move the weights: ``with trainer.hand_over(x, y) as (loss, w, accept)``.
 
-        ``f(w)`` of a flat host vector (P,) gives the loss of all samples with its penalties, a function that
-        gives its gradient (P,), and the figures of a history row. ``accept(w, figures)`` takes weights up,
-        which counts as an epoch. What `solve` returns is returned.
+        ``loss(w) -> (value, gradient)`` of a flat host vector (P,), in float64, is the loss of all samples
+        with its penalties, as SciPy would have it; `w` is where training stands. ``accept(w)`` takes weights
+        up, which counts as an epoch.
         """
         if self._plan is not None:
             raise RuntimeError("fit is running already: a callback cannot minimize the same trainer")
@@ -381,24 +382,21 @@ class Trainer:
         self.showing_best, self._best = False, None
         word = micro_batch_word(self.seed, self.micro)
 
-        def f(w: np.ndarray) -> tuple[float, Callable[[], np.ndarray], dict[str, float]]:
+        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+            interrupt.check()
             at = self.backend.asarray(w, self.dtype)
-            tally = self._measure(self._tallies.zeros(), at, self._stats, plan.data, None)
-            figures = self._tallies.read(tally) | self._penalties(at)
+            value, g = self._objective(at, self._stats, plan.data, None, self._mask, word)
+            return float(value), self.backend.to_numpy(g).astype(np.float64)
 
-            def slope() -> np.ndarray:
-                g = self._gradient(at, self._stats, plan.data, None, self._mask, word)
-                return self.backend.to_numpy(g).astype(np.float64)
-
-            return figures["loss"] + figures.get("penalty", 0.0), slope, figures
-
-        def accept(w: np.ndarray, figures: Mapping[str, float]) -> None:
-            self._w = self.backend.asarray(w, self.dtype)
-            self.epoch += 1
+        def accept(w: np.ndarray) -> None:
+            at = self.backend.asarray(w, self.dtype)
+            figures = self._measure_all(at, self._stats, plan.data) | self._penalties(at)
+            self._w, self.epoch = at, self.epoch + 1
             self.history.rows.append({"epoch": self.epoch, **figures, "lr": self.lr})
 
         try:
-            return solve(f, self.backend.to_numpy(self._w).astype(np.float64), accept)
+            with Interrupt() as interrupt:
+                yield loss, self.backend.to_numpy(self._w).astype(np.float64), accept
         finally:
             self._plan = None
 
@@ -652,7 +650,7 @@ class Trainer:
         self._finish = compile(program.finish, donate=3)
         self._measure = compile(program.measure, donate=1)
         self._forward = compile(program.forward)
-        self._gradient = compile(program.gradient)
+        self._objective = compile(program.objective)
         self._penalty = compile(program.penalty)
         decays = getattr(self.optimizer, "weight_decay", 0.0) or self.limits["l1"] or self.limits["l2"]
         self._mask = self.backend.asarray(self.layout.decays(), self.dtype) if decays else 1.0

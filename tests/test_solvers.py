@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import warnings
 
@@ -124,6 +125,20 @@ def test_integers_become_floats(values):
         (squares, ["a"], 1e-4, TypeError, "x must hold real numbers, got dtype <U1"),
         (squares, [True], 1e-4, TypeError, "x must hold real numbers, got dtype bool"),
         (squares, [1j], 1e-4, TypeError, "x must hold real numbers, got dtype complex128"),
+        (squares, [1.0, math.nan], 1e-4, ValueError, r"x must be finite, got nan at \(1,\) as float64"),
+        (
+            squares,
+            [1e13],
+            1e-4,
+            ValueError,
+            r"h must be large enough to change x, got 0.0001 for 1e\+13 as float",
+        ),
+        (squares, [1.0], True, ValueError, "h must be positive and finite, got True"),
+        (3, [1.0], 1e-4, TypeError, "f must be a function, got 3"),
+        (lambda x: True, [1.0], 1e-4, ValueError, "f must give one number, got bool"),
+        (lambda x: "1", [1.0], 1e-4, ValueError, "f must give one number, got str"),
+        (lambda x: x[0] > 0, [1.0], 1e-4, ValueError, "f must give one real number, got dtype bool"),
+        (lambda x: x[0] * 1j, [1.0], 1e-4, ValueError, "f must give one real number, got dtype complex128"),
         (lambda x: x, [1.0, 2.0], 1e-4, ValueError, r"f must give one number, got shape \(2,\)"),
         (lambda x: None, [1.0], 1e-4, ValueError, "f must give one number, got NoneType"),
     ],
@@ -131,6 +146,35 @@ def test_integers_become_floats(values):
 def test_bad_input_of_differences_is_named(f, x, h, error, message):
     with pytest.raises(error, match=message):
         numerical_gradient(f, np.array(x), h)
+
+
+@pytest.mark.parametrize("solver", [numerical_gradient, gradient_descent, minimize])
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (None, TypeError, "x must hold real numbers, got dtype object"),
+        ("abc", TypeError, "x must hold real numbers, got dtype <U3"),
+        ([[1.0], [1.0, 2.0]], TypeError, r"x must be an array of real numbers, got list \(.*\)"),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), ValueError, "x must have no masked elements, got 1 of them"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_named(solver, x, error, message):
+    require("scipy")
+    with pytest.raises(error, match=f"^{message}$"):
+        solver(squares, x)
+
+
+def test_a_slope_whose_step_is_lost_is_not_zero(values):
+    large = values.array([1e18])
+    assert np.isnan(values.host(gradient_descent(squares, large, steps=1).gradient)).all()
+
+
+def test_autograd_is_left_outside():
+    torch = require("torch")
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    run = gradient_descent(squares, x, lr=0.25, steps=1)
+    assert not run.x.requires_grad and x.grad is None
+    np.testing.assert_allclose(run.path.numpy(), [[1.0, 1.0], [0.5, 0.5]])
 
 
 # --- gradient_descent ---------------------------------------------------------------------------------
@@ -248,6 +292,9 @@ def test_the_bound_is_relative_to_the_start_and_can_be_set():
         ({"bound": -1.0}, ValueError, "bound must be positive and finite, got -1.0"),
         ({"optimizer": "Adam"}, TypeError, "optimizer must be an Optimizer such as anyback.Adam"),
         ({"optimizer": ab.Adam(), "lr": 0.1}, ValueError, "lr and optimizer exclude each other, got lr 0.1"),
+        ({"gradient": 3}, TypeError, "gradient must be a function, got 3"),
+        ({"gradient": lambda x: None}, TypeError, "gradient must hold real numbers, got dtype object"),
+        ({"gradient": lambda x: x[:, None]}, ValueError, r"shape of x, \(2,\), got \(2, 1\)"),
         ({"gradient": lambda x: np.zeros(3)}, ValueError, r"gradient must have the shape of x, \(2,\), got"),
     ],
 )
@@ -341,6 +388,30 @@ def test_zero_weights_leave_samples_out():
     np.testing.assert_allclose(whole.weight, least_squares(x, y).weight, rtol=1e-10)
 
 
+@pytest.mark.parametrize("scale", [5e-324, 1e-200, 1e308])
+def test_only_ratios_of_weights_count(scale):
+    x, y = problem()
+    fit = least_squares(x, y, sample_weight=np.full(40, scale))
+    np.testing.assert_allclose(fit.weight, least_squares(x, y).weight, rtol=1e-10)
+    np.testing.assert_allclose(fit.bias, least_squares(x, y).bias, rtol=1e-9)
+
+
+def test_targets_and_weights_of_another_library_and_dtype(values):
+    torch = require("torch")
+    x, y = problem()
+    weight = np.linspace(1.0, 2.0, 40)
+    weight.flags.writeable = False
+    fit = least_squares(values.array(x), torch.tensor(y), sample_weight=weight)
+    expected = least_squares(x, y, sample_weight=weight)
+    assert same_kind(fit.weight, values.array(x))
+    np.testing.assert_allclose(values.host(fit.weight), expected.weight, atol=tolerance(values, 1e-12, 1e-4))
+    np.testing.assert_allclose(
+        values.host(fit.predict(x.tolist())), expected.predict(x), atol=tolerance(values, 1e-12, 1e-4)
+    )
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 5\), got \(40, 4\)"):
+        fit.predict(x[:, :4])
+
+
 def test_rank_deficient_input_is_reported(values):
     x, y = problem(d=2)
     twice = values.array(np.concatenate([x, x[:, :1]], axis=1))
@@ -410,6 +481,16 @@ def test_nothing_fits_better(x, seed):
         ([[1.0]], [1.0], {"sample_weight": [-1.0]}, ValueError, "sample_weight must not be negative"),
         ([[1.0]], [1.0], {"sample_weight": [0.0]}, ValueError, "sample_weight must not be .* above 0"),
         ([[1.0]], [1.0], {"sample_weight": [1.0, 1.0]}, ValueError, r"sample_weight must have shape \(1,\)"),
+        (
+            [[1.0]],
+            [1.0],
+            {"sample_weight": [True]},
+            TypeError,
+            "sample_weight must hold real numbers, got dtype",
+        ),
+        ([[1.0]], ["a"], {}, TypeError, "y must hold real numbers, got dtype <U1"),
+        ([[1.0]], 1.0, {}, ValueError, r"y must have shape \(1,\) or \(1, k\) for x of 1 rows, got \(\)"),
+        (np.float32([[1.0]]), [1e300], {}, ValueError, r"y must be finite, got inf at \(0,\) as float32"),
         ([[1.0]], [1.0], {"rcond": -1.0}, ValueError, "rcond must be positive and finite, got -1.0"),
     ],
 )
@@ -468,14 +549,69 @@ def test_an_iteration_limit_is_no_minimum_yet():
     assert minimize(valley, np.array([-1.2, 1.0]), max_iter=None).converged
 
 
-def test_a_callback_can_end_it():
+METHODS = ["L-BFGS-B", "BFGS", "CG", "Newton-CG", "TNC", "SLSQP", "trust-constr"]
+METHODS += ["Nelder-Mead", "Powell", "COBYLA"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_callback_can_end_it(method):
     require("scipy")
+    heard = []
 
     def enough(x, value):
-        raise StopIteration
+        heard.append((x, value))
+        if len(heard) == 2:
+            raise StopIteration
 
-    minimum = minimize(valley, np.array([-1.2, 1.0]), callback=enough)
-    assert minimum.iterations == 1 and not minimum.converged
+    minimum = minimize(bowl, np.array([-1.2, 1.0]), method=method, callback=enough)
+    assert minimum.iterations == len(heard) <= 2 and minimum.value == heard[-1][1]
+    np.testing.assert_array_equal(minimum.x, heard[-1][0])
+    if len(heard) == 2:
+        assert not minimum.converged and minimum.message == "`callback` raised `StopIteration`."
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_what_callback_or_function_raise_comes_through(method, error):
+    require("scipy")
+
+    def fail(*_):
+        raise error("mine")
+
+    points = []
+
+    def midway(x):
+        points.append(x)
+        return bowl(x) if len(points) < 4 else fail()
+
+    for f, callback in ((bowl, fail), (midway, None)):
+        with pytest.raises(error, match="mine"):
+            minimize(f, BOWL, method=method, callback=callback)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("outside", [math.nan, math.inf, -math.inf])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # SciPy's, of differences of infinities
+def test_it_ends_where_all_is_finite(method, outside):
+    """The slope leads out of the domain x < 1."""
+    require("scipy")
+
+    def f(x):
+        inside = bool(x[0] < 1.0)
+        return (float(-x[0]), lambda dy: np.array([-dy])) if inside else (outside, lambda dy: x * math.nan)
+
+    heard = []
+    minimum = minimize(
+        f, np.zeros(1), method=method, callback=lambda x, value: heard.append(value), max_iter=20
+    )
+    assert np.isfinite(heard).all() and minimum.x[0] < 1.0 and minimum.value == -minimum.x[0]
+
+
+def test_a_function_that_is_lost_is_no_minimum():
+    require("scipy")
+    minimum = minimize(lambda x: -math.inf if x[0] > 0.5 else -float(x[0]), np.zeros(1))
+    assert not minimum.converged and minimum.message.startswith("the function became ")
+    assert minimum.x.tolist() == [0.0] and minimum.iterations == 0
 
 
 def test_tol_reaches_the_method():
@@ -490,7 +626,17 @@ def test_tol_reaches_the_method():
         ((BOWL, BOWL), {}, TypeError, "y and sample_weight must go with a Trainer, got them with a function"),
         ((BOWL,), {"max_iter": 0}, ValueError, "max_iter must be an integer of at least 1, got 0"),
         ((BOWL,), {"method": 3}, TypeError, "method must be a name such as 'L-BFGS-B', got 3"),
-        ((BOWL,), {"method": "downhill"}, ValueError, "downhill"),
+        (
+            (BOWL,),
+            {"method": "downhill"},
+            ValueError,
+            "method must be one of L-BFGS-B, .*, got 'downhill': did",
+        ),
+        ((BOWL,), {"method": "dogleg"}, ValueError, "method must be one of L-BFGS-B, .*, got 'dogleg'"),
+        ((BOWL,), {"tol": -1.0}, ValueError, "tol must be positive and finite, got -1.0"),
+        ((BOWL,), {"tol": "a"}, ValueError, "tol must be positive and finite, got 'a'"),
+        ((BOWL,), {"options": "maxcor"}, TypeError, "options must be a mapping such as .* got 'maxcor'"),
+        ((BOWL,), {"callback": 3}, TypeError, "callback must be a function, got 3"),
         ((BOWL * math.nan,), {}, ValueError, "x must be finite"),
         ((BOWL,), {"h": 0.0}, ValueError, "h must be positive and finite, got 0.0"),
     ],
@@ -501,12 +647,29 @@ def test_bad_input_of_minimize_is_named(arguments, options, error, message):
         minimize(squares, *arguments, **options)
 
 
+def test_a_bad_target_is_named():
+    require("scipy")
+    with pytest.raises(TypeError, match="target must be a function, got 3"):
+        minimize(3, BOWL)
+    with pytest.raises(ValueError, match="target must be finite at the start, got nan"):
+        minimize(lambda x: math.nan, BOWL)
+
+
+def test_methods_may_be_written_in_small_letters_and_tol_may_be_zero():
+    require("scipy")
+    assert minimize(bowl, BOWL, method="l-bfgs-b", tol=0).value < 1e-20
+
+
 def test_without_scipy_it_says_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "scipy"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(ImportError, match=r"^minimize needs SciPy: pip install 'anyback\[scipy\]'$"):
         minimize(squares, BOWL)
+    trainer = trainer_of()
+    with pytest.raises(ImportError, match="minimize needs SciPy"):
+        minimize(trainer, np.ones((4, 2)), np.arange(4) % 3)
+    assert "not built" in repr(trainer)
 
 
 # --- minimize: a trainer ------------------------------------------------------------------------------
@@ -554,13 +717,10 @@ def test_the_gradient_is_that_of_the_value(blobs):
     x, y = blobs
     trainer = trainer_of(l2=1e-2, standardize=True)
 
-    def solve(f, w, accept):
-        g = numerical_gradient(lambda w: f(w)[0], w, h=1e-5)
-        np.testing.assert_allclose(f(w)[1](), g, atol=1e-9)
-        return "what solve returns"
-
-    assert trainer.hand_over(solve, x, y, np.linspace(1.0, 2.0, 96)) == "what solve returns"
-    assert trainer.epoch == 0 and not len(trainer.history)
+    with trainer.hand_over(x, y, np.linspace(1.0, 2.0, 96)) as (loss, w, _):
+        value, g = loss(w)
+        np.testing.assert_allclose(g, numerical_gradient(lambda w: loss(w)[0], w, h=1e-5), atol=1e-9)
+    assert isinstance(value, float) and trainer.epoch == 0 and not len(trainer.history)
 
 
 def test_least_squares_by_other_means(blobs):
@@ -596,7 +756,143 @@ def test_standardising_and_targets_are_those_of_fit(blobs):
         minimize(trainer_of(), x, np.where(np.arange(96) == 2, 7, y))
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"method": "downhill"}, ValueError, "method must be one of"),
+        ({"callback": 3}, TypeError, "callback must be a function, got 3"),
+        ({"y": None}, TypeError, "y must be given with a Trainer, got None"),
+        ({"max_iter": 0}, ValueError, "max_iter must be an integer of at least 1, got 0"),
+    ],
+)
+def test_refused_options_settle_nothing(blobs, options, error, message):
+    require("scipy")
+    trainer = trainer_of()
+    x, y = blobs
+    with pytest.raises(error, match=message):
+        minimize(trainer, x, **{"y": y, **options})
+    assert "not built" in repr(trainer)
+
+
+def usable(trainer, blobs):
+    """Whether weights, epochs and history agree, and training goes on."""
+    loss, epoch = trainer.evaluate(*blobs)["loss"], trainer.epoch
+    assert trainer.history["epoch"] == list(range(1, epoch + 1))
+    assert abs(trainer.history.last["loss"] - loss) < 1e-12
+    minimize(trainer, *blobs, max_iter=2)
+    trainer.fit(*blobs, epochs=epoch + 3, verbose=0)
+    return trainer.epoch == epoch + 3 and trainer.history.last["loss"] <= loss
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_after_a_callback_that_raises_the_trainer_goes_on(blobs, error):
+    require("scipy")
+    trainer = trainer_of()
+
+    def fail(seen):
+        if seen.epoch == 3:
+            raise error("mine")
+
+    with pytest.raises(error, match="mine"):
+        minimize(trainer, *blobs, callback=fail)
+    assert trainer.epoch == 3 and usable(trainer, blobs)
+
+
+def test_after_a_loss_that_raises_the_trainer_goes_on(blobs):
+    require("scipy")
+    calls = []
+
+    @ab.loss.loss(targets="labels", link="softmax")
+    def fails(pred, target):
+        calls.append(None)
+        if len(calls) == 9:
+            raise ArithmeticError("mine")
+        return ab.losses.softmax_cross_entropy.__wrapped__(pred, target)
+
+    trainer = trainer_of(loss=fails)
+    with pytest.raises(ArithmeticError, match="mine"):
+        minimize(trainer, *blobs)
+    assert trainer.epoch and usable(trainer, blobs)
+
+
+def test_ctrl_c_waits_until_an_epoch_is_whole(blobs):
+    require("scipy")
+    trainer = trainer_of()
+
+    def press(seen):
+        if seen.epoch == 3:
+            signal.raise_signal(signal.SIGINT)
+            assert seen.history.last["epoch"] == 3
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        minimize(trainer, *blobs, callback=press)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert trainer.epoch == 3 and usable(trainer, blobs)
+
+
+def test_a_loss_that_is_not_finite_moves_no_weights(blobs):
+    require("scipy")
+
+    @ab.loss.loss(targets="labels", link="softmax")
+    def lost(pred, target):
+        l, vjp = ab.losses.softmax_cross_entropy.__wrapped__(pred, target)
+        xp = namespace(pred)
+        return xp.where(xp.mean(l) < 0.5, math.nan, l), vjp
+
+    trainer = trainer_of(loss=lost)
+    minimum = minimize(trainer, *blobs, max_iter=20)
+    assert not minimum.converged and np.isfinite(minimum.value) and np.isfinite(trainer.weights).all()
+    assert trainer.epoch == minimum.iterations and np.isfinite(trainer.history["loss"]).all()
+    np.testing.assert_array_equal(minimum.x, trainer.weights)
+
+
+def test_the_handle_is_what_scipy_takes(blobs):
+    optimize = require("scipy.optimize")
+    trainer = trainer_of()
+    with trainer.hand_over(*blobs) as (loss, w, accept):
+        accept(optimize.minimize(loss, w, jac=True, method="L-BFGS-B", options={"maxiter": 5}).x)
+    assert trainer.epoch == 1 and trainer.evaluate(*blobs)["loss"] < loss(w)[0]
+    again = pytest.raises(RuntimeError, match="fit is running already: a callback cannot minimize")
+    with trainer.hand_over(*blobs), again, trainer.hand_over(*blobs):
+        pass
+    assert trainer.fit(*blobs, epochs=2, verbose=0).last["epoch"] == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"l1": 1e-3, "l2": 1e-2}], ids=["plain", "penalties"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_objective_is_what_the_tally_says(backend_name, blobs, options, weighted):
+    """One pass gives what loss, penalties and the gradient of a training step give one by one."""
+    x, y = blobs
+    trainer = trainer_of(backend_name, **options)
+    weight = np.linspace(0.0, 2.0, len(x)) if weighted else None
+    with trainer.hand_over(x, y, weight) as (loss, w, _):
+        value, g = loss(w)
+    figures = trainer.evaluate(x, y, sample_weight=weight) | trainer._penalties(trainer.weights)
+    assert abs(value - figures["loss"] - figures.get("penalty", 0.0)) < 1e-12
+    plain = trainer_of("numpy", **options)
+    plain.optimizer = ab.SGD(1.0)
+    before = plain.build(x.shape[1:]).weights
+    plain.fit(x, y, sample_weight=weight, batch_size=None, shuffle=False, verbose=0)
+    np.testing.assert_allclose(g, before - plain.weights, atol=1e-12)
+
+
+def test_each_evaluation_is_one_forward_pass(blobs):
+    require("scipy")
+    passes = []
+
+    class Counted(ab.Layer):
+        def __call__(self, params, x):
+            passes.append(len(x))
+            return super().__call__(params, x)
+
+    trainer = trainer_of(model=ab.Sequential([Counted(), ab.Dense(3)]))
+    minimum = minimize(trainer, *blobs, max_iter=10)
+    assert passes == [96] * (minimum.evaluations + minimum.iterations)
+
+
 def test_refused_data_settles_nothing(blobs):
+    require("scipy")
     trainer = trainer_of()
     with pytest.raises(ValueError, match="x and y must have the same number of rows, got 96"):
         minimize(trainer, blobs[0], blobs[1][:3])

@@ -1,0 +1,24 @@
+"""Solvers beside training: differences and descent, least squares, and SciPy's minimisers.
+
+`numerical_gradient` and `gradient_descent` are the teaching forms of what a trainer does; `least_squares`
+needs no descent at all; `minimize` goes down with all samples at once, as quasi-Newton methods do. They
+are tools of the host: unlike a training step they read numbers back, and each docstring says how often.
+"""
+
+from __future__ import annotations
+
+from anyback.solvers._descent import Descent, gradient_descent
+from anyback.solvers._gradient import numerical_gradient
+from anyback.solvers._least_squares import LeastSquares, least_squares
+from anyback.solvers._minimize import minimize
+from anyback.solvers._scipy import Minimum
+
+__all__ = [
+    "Descent",
+    "LeastSquares",
+    "Minimum",
+    "gradient_descent",
+    "least_squares",
+    "minimize",
+    "numerical_gradient",
+]
