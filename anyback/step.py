@@ -43,8 +43,6 @@ class Program:
         ``sums(pred, y, weight) -> array``: what else is tallied.
     rule : callable
         The optimizer's ``f(w, g, *slots, mask, *scalars) -> (w, *slots)``.
-    update : callable
-        The backend's way to apply a rule to flat vectors.
     l1, l2 : float
         Factors of sum(mask |w|) and sum(mask w^2), added to the loss that is minimised.
     clip_norm, clip_value : float or None
@@ -56,7 +54,6 @@ class Program:
     loss: Callable[..., Any]
     metrics: Mapping[str, Callable[..., Array]]
     rule: Callable[..., Any]
-    update: Callable[..., Any]
     l1: float = 0.0
     l2: float = 0.0
     clip_norm: float | None = None
@@ -189,8 +186,8 @@ class Program:
             g = clip_by_value(g, self.clip_value)
         if self.clip_norm is not None:
             g = clip_by_norm(g, self.clip_norm)
-        updated: tuple[Array, tuple[Array, ...]] = self.update(self.rule, w, g, slots, mask, scalars)
-        return updated
+        w, *slots = self.rule(w, g, *slots, mask, *scalars)
+        return w, tuple(slots)
 
 
 def _gather(data: Data, rows: Array | None) -> Data:

@@ -332,6 +332,7 @@ class Trainer:
                     self._train_epoch(plan, chain, progress, interrupt)
         finally:
             self._plan = None
+            self._release()
             with ExitStack() as ends:  # all of them run, whichever raise
                 for callback in reversed(chain):
                     ends.callback(callback.on_fit_end, self)
@@ -399,6 +400,11 @@ class Trainer:
                 yield loss, self.backend.to_numpy(self._w).astype(np.float64), accept
         finally:
             self._plan = None
+            self._release()
+
+    def _release(self) -> None:
+        """Let the compiled programs go of the data."""
+        self.backend.release(self._step, self._accumulate, self._measure, self._objective)
 
     def _planned(self, data: tuple[Any, Any, Any], held: Sequence[Any] | None, **options: Any) -> Plan:
         """Check the data and plan how to go through it, building the model first where it is not."""
@@ -560,7 +566,11 @@ class Trainer:
         positive("batch_size", batch_size)
         intake = self._intake()
         data = intake.put(*intake.check(x, y, sample_weight))
-        return self._measure_all(*self._shown, data, batch_size)
+        try:
+            return self._measure_all(*self._shown, data, batch_size)
+        finally:
+            if self._plan is None:
+                self._release()
 
     # --- saving --------------------------------------------------------------------------------
 
@@ -641,8 +651,7 @@ class Trainer:
         rule = self.optimizer.rule(self.backend.namespace)
         sums = {metric.name: metric.sums for metric in self._metrics}
         loss = self._loss.placed(lambda values: self.backend.asarray(np.asarray(values), self.dtype))
-        update = self.backend.update if self.optimizer.elementwise else partial(Backend.update, self.backend)
-        program = Program(self.model, self.layout, loss.sums, sums, rule, update, **self.limits)
+        program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
         self._step = compile(program.step, donate=4)

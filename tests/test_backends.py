@@ -192,21 +192,6 @@ def test_rows_are_sliced_and_taken(backend_name):
     assert found.to_numpy(found.namespace.take(x, rows[1:3], axis=0)).tolist() == [1.0, 4.0]
 
 
-def test_numpy_updates_in_place_block_by_block(monkeypatch):
-    from anyback.backends import numpy as room
-
-    monkeypatch.setattr(room, "BLOCK", 7)
-    draw = np.random.default_rng(0)
-    w, g, mask = draw.normal(size=(3, 20)), draw.normal(size=(3, 20)), np.arange(20) % 2 * 1.0
-    for opt in ab.AdamW(), ab.SGD(), ab.RMSProp(centered=True):
-        expected, slots = opt.step(w, g, opt.init(w), 1, mask=mask)
-        own, own_slots = w.copy(), opt.init(w)
-        got, got_slots = backend("numpy").update(opt.rule(np), own, g, own_slots, mask, opt.at(1))
-        assert got is own
-        np.testing.assert_array_equal(got, expected)
-        np.testing.assert_array_equal(got_slots, slots)
-
-
 @pytest.mark.parametrize("device", ["cpu", "cpu:1"])
 def test_jax_trains_on_the_device_asked_for(device):
     jax = require("jax")

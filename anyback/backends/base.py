@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -83,18 +83,8 @@ class Backend:
         """Return a fast form of the pure `step`, whose first `donate` arguments may be overwritten."""
         return step
 
-    def update(
-        self,
-        f: Callable[..., Any],
-        w: Array,
-        g: Array,
-        slots: Sequence[Array],
-        mask: Any,
-        scalars: Sequence[Any],
-    ) -> tuple[Array, tuple[Array, ...]]:
-        """Apply the update rule `f` of an optimizer: (P,) or (K, P) weights, gradient and slots."""
-        w, *slots = f(w, g, *slots, mask, *scalars)
-        return w, tuple(slots)
+    def release(self, *compiled: Callable[..., Any]) -> None:
+        """Let go of the data that compiled functions were called with."""
 
     def __repr__(self) -> str:
         return f"<anyback backend {self.name}>"

@@ -1,0 +1,415 @@
+"""A pure function of arrays, written down: every operation it does on NumPy arrays, in order.
+
+The function is called once with arrays that note what is done with them. Each note, a `Node`, has the
+operation, what it was applied to, and the value it had in this one call, whose shape and dtype hold for every
+other call with arguments of the same shapes and dtypes. Python numbers among the arguments are noted too, so
+that the learning rate of another step can take their place.
+
+What cannot be written down is a choice by value: `float`, `bool` or `int` of an array that is not there yet.
+It raises `NotRecordable`, and whoever asked calls the function as it stands.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from anyback.arrays import numpy_namespace, prefer
+
+__all__ = ["Node", "NotRecordable", "Recording", "is_reshape", "leaves", "rebuilt", "record"]
+
+# What stays a Python number, and so takes the dtype of the array it meets; NumPy's float64 is no such number.
+_NUMBERS = (int, float, bool)
+_ON_NUMBERS: dict[Any, Callable[..., Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.true_divide: operator.truediv,
+    np.negative: operator.neg,
+    np.power: operator.pow,
+    np.bitwise_xor: operator.xor,
+    np.bitwise_and: operator.and_,
+}
+
+
+class NotRecordable(RuntimeError):
+    """A function does what cannot be written down.
+
+    Examples
+    --------
+    >>> record(lambda x: float(x), np.ones(()))
+    Traceback (most recent call last):
+    anyback.engine.recording.NotRecordable: it looks at a value
+    """
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation, or one argument of the function.
+
+    Attributes
+    ----------
+    kind : str
+        "input", "constant" (among results), "ufunc", "reduce", "view", "cast", "take", "where", "concat",
+        "scalar" (of Python numbers only), or "call" for any other function of NumPy.
+    f : callable
+        What is called: a ufunc, or a function of the values of `args`.
+    args : tuple
+        Nodes, and constants: NumPy arrays and Python numbers.
+    value : array or number
+        What came out when it was recorded.
+    options : mapping
+        "axis" and "keepdims" of a reduction.
+
+    Examples
+    --------
+    >>> node = record(lambda x: x + 1.0, np.ones(2)).result
+    >>> node.kind, node.f, node.args[1], node.value
+    ('ufunc', <ufunc 'add'>, 1.0, array([2., 2.]))
+    """
+
+    kind: str
+    f: Any
+    args: tuple[Any, ...]
+    value: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What `record` gives.
+
+    Attributes
+    ----------
+    inputs : list of Node
+        One for each leaf of the arguments, see `leaves`.
+    nodes : list of Node
+        The operations whose results are needed, in the order of their calls.
+    result : nested tuples and dicts
+        What the function returned, with nodes in the place of arrays.
+
+    Examples
+    --------
+    >>> recording = record(lambda x, y: (x * y, x), np.ones(2), 3.0)
+    >>> len(recording.inputs), len(recording.nodes), recording.result[1] is recording.inputs[0]
+    (2, 1, True)
+    """
+
+    inputs: list[Node]
+    nodes: list[Node]
+    result: Any
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """Yield the arrays and numbers of nested tuples, lists and dicts, in order; None is nothing.
+
+    Examples
+    --------
+    >>> list(leaves((1, {"a": 2, "b": (3, None)})))
+    [1, 2, 3]
+    """
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        for part in tree:
+            yield from leaves(part)
+    elif tree is not None:
+        yield tree
+
+
+def rebuilt(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """Return the same nesting with ``change(x)`` in the place of each leaf x.
+
+    Examples
+    --------
+    >>> rebuilt((1, {"a": 2, "b": None}), lambda x: 10 * x)
+    (10, {'a': 20, 'b': None})
+    """
+    if isinstance(tree, dict):
+        return {name: rebuilt(part, change) for name, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        return tuple(rebuilt(part, change) for part in tree)
+    return None if tree is None else change(tree)
+
+
+def record(f: Callable[..., Any], *args: Any) -> Recording:
+    """Call ``f(*args)`` on arrays that note what is done with them.
+
+    Parameters
+    ----------
+    f : callable
+        A pure function of nested tuples and dicts of NumPy arrays and Python numbers.
+    *args
+        Its arguments; they are not written to.
+
+    Returns
+    -------
+    Recording
+        What it did.
+
+    Raises
+    ------
+    NotRecordable
+        If it asks for a value, or calls what is not known here.
+
+    Examples
+    --------
+    >>> from anyback.activations import relu
+    >>> [node.f.__name__ for node in record(lambda x: relu(x * 2.0)[0], np.ones(3)).nodes]
+    ['multiply', 'maximum']
+    """
+    tape: list[Node] = []
+    inputs: list[Node] = []
+
+    def given(x: Any) -> Recorded:
+        inputs.append(Node("input", None, (), np.asarray(x) if isinstance(x, np.generic) else x))
+        return Recorded(inputs[-1], tape)
+
+    def returned(x: Any) -> Node:
+        return x.node if isinstance(x, Recorded) else Node("constant", None, (), np.asarray(x))
+
+    result = rebuilt(f(*rebuilt(args, given)), returned)
+    needed, nodes = set(leaves(result)), []
+    for node in reversed(tape):
+        if node in needed:
+            nodes.append(node)
+            needed.update(arg for arg in node.args if isinstance(arg, Node))
+    return Recording(inputs, nodes[::-1], result)
+
+
+def is_reshape(node: Any) -> bool:
+    """Whether a node is the same elements in the same order, in another shape.
+
+    Examples
+    --------
+    >>> from anyback.arrays import namespace
+    >>> is_reshape(record(lambda x: namespace(x).reshape(x, (3, 2)), np.ones(6)).result)
+    True
+    """
+    return isinstance(node, Node) and node.kind == "view" and node.f.func is _reshaped
+
+
+class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array, or a number, that notes what is done with it.
+
+    Examples
+    --------
+    >>> tape = []
+    >>> x = Recorded(Node("input", None, (), np.ones(2)), tape)
+    >>> x += 1.0  # gives the name to another array, as arrays do that cannot be written to
+    >>> x.shape, tape[0].f
+    ((2,), <ufunc 'add'>)
+    """
+
+    device = "cpu"
+
+    def __init__(self, node: Node, tape: list[Node]) -> None:
+        self.node, self.tape = node, tape
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Any:
+        options.pop("out", None)
+        if method != "__call__" or options:
+            raise NotRecordable(f"it calls {ufunc.__name__}.{method} with {sorted(options)}")
+        return _note("ufunc", ufunc, *args)
+
+    def __array_function__(self, f: Any, types: Any, args: Any, options: Any) -> Any:
+        raise NotRecordable(f"it calls numpy.{f.__name__} by name")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array; () of a number."""
+        return np.shape(self.node.value)
+
+    @property
+    def ndim(self) -> int:
+        """How many axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many elements."""
+        return int(np.size(self.node.value))
+
+    @property
+    def dtype(self) -> Any:
+        """Of the array; a number has none."""
+        if type(self.node.value) in _NUMBERS:
+            raise NotRecordable("it asks for the dtype of a Python number")
+        return self.node.value.dtype
+
+    @property
+    def mT(self) -> Any:
+        """The transposed matrices."""
+        return _note("view", partial(np.swapaxes, axis1=-1, axis2=-2), self)
+
+    @property
+    def T(self) -> Any:
+        """The transposed matrix."""
+        return self.mT
+
+    def __getitem__(self, place: Any) -> Any:
+        places = place if isinstance(place, tuple) else (place,)
+        if any(isinstance(p, Recorded | np.ndarray | list) for p in places):
+            raise NotRecordable("it takes elements at places that are arrays")
+        return _note("view", partial(_part, place), self)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def _looked_at(self, *_: Any) -> Any:
+        raise NotRecordable("it looks at a value")
+
+    __float__ = __int__ = __bool__ = __index__ = __array__ = _looked_at
+
+    # Methods of NumPy's arrays that formulas of others may use.
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Return sums."""
+        return _Namespace.sum(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Return the largest elements."""
+        return _Namespace.max(self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Any:
+        """Return the elements in another shape."""
+        return _Namespace.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def astype(self, dtype: Any) -> Any:
+        """Return the elements in another dtype."""
+        return _Namespace.astype(self, dtype)
+
+
+def _note(kind: str, f: Any, *args: Any, **options: Any) -> Any:
+    """Do an operation on the recorded values, and note it; without a recorded argument just do it."""
+    tape = next((arg.tape for arg in args if isinstance(arg, Recorded)), None)
+    known = tuple(arg.node if isinstance(arg, Recorded) else arg for arg in args)
+    values = [arg.value if isinstance(arg, Node) else arg for arg in known]
+    if kind == "ufunc" and all(type(value) in _NUMBERS for value in values):
+        if f not in _ON_NUMBERS:
+            raise NotRecordable(f"it calls {f.__name__} of Python numbers")
+        kind, f = "scalar", _ON_NUMBERS[f]
+    value = f.reduce(*values, **options) if kind == "reduce" else f(*values, **options)
+    if tape is None:
+        return value
+    if type(value) not in _NUMBERS:
+        value = np.asarray(value)
+    tape.append(Node(kind, f, known, value, options))
+    return Recorded(tape[-1], tape)
+
+
+class _Namespace:
+    """NumPy for recorded arrays: what is known has its kind, any other function is a call."""
+
+    __name__ = "numpy"
+    as_they_are = ("clip", "isdtype", "arange", "zeros", "ones", "full", "result_type")
+
+    def __getattr__(self, name: str) -> Any:
+        f = getattr(numpy_namespace, name)
+        if (
+            not callable(f)
+            or isinstance(f, np.ufunc | type)
+            or name.startswith("__")
+            or name in self.as_they_are
+        ):
+            return f
+        return partial(_call, f)
+
+    @staticmethod
+    def sum(x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+        x = x if dtype is None else _Namespace.astype(x, dtype, copy=False)
+        return _note("reduce", np.add, x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return _note("reduce", np.maximum, x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return _note("reduce", np.minimum, x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def reshape(x: Any, shape: Any) -> Any:
+        return _note("view", partial(_reshaped, shape), x)
+
+    @staticmethod
+    def expand_dims(x: Any, *, axis: int = 0) -> Any:
+        return _note("view", partial(np.expand_dims, axis=axis), x)
+
+    @staticmethod
+    def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
+        shape = np.broadcast_shapes(*(x.shape for x in arrays))
+        return tuple(_note("view", partial(np.broadcast_to, shape=shape), x) for x in arrays)
+
+    @staticmethod
+    def astype(x: Any, dtype: Any, *, copy: bool = True) -> Any:
+        if not copy and type(getattr(x, "node", x)) is Node and x.ndim and x.dtype == dtype:
+            return x
+        return _note("cast", partial(_cast, np.dtype(dtype)), x)
+
+    @staticmethod
+    def take(x: Any, rows: Any, *, axis: int) -> Any:
+        # Rows that are an argument were checked by whoever gave them; others NumPy has to check.
+        checked = axis == 0 and isinstance(rows, Recorded) and rows.node.kind == "input"
+        return _note("take", _rows, x, rows) if checked else _call(np.take, x, rows, axis=axis)
+
+    @staticmethod
+    def where(condition: Any, x: Any, y: Any) -> Any:
+        return _note("where", np.where, condition, x, y)
+
+    @staticmethod
+    def concat(arrays: Any, *, axis: int = 0) -> Any:
+        return _note("concat", partial(_joined, axis), *arrays)
+
+    @staticmethod
+    def stack(arrays: Any, *, axis: int = 0) -> Any:
+        return _Namespace.concat([_Namespace.expand_dims(x, axis=axis) for x in arrays], axis=axis)
+
+    @staticmethod
+    def zeros_like(x: Any, *, dtype: Any = None) -> Any:
+        return np.zeros(x.shape, dtype or x.dtype)
+
+    @staticmethod
+    def ones_like(x: Any, *, dtype: Any = None) -> Any:
+        return np.ones(x.shape, dtype or x.dtype)
+
+
+def _call(f: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Note any other function: of arrays, by position."""
+    known = {id(x) for x in args}  # ids, for == would be noted
+    if any(isinstance(x, Recorded) and id(x) not in known for x in leaves((args, options))):
+        raise NotRecordable(f"it calls numpy.{f.__name__} of lists or options that are arrays")
+    if any(isinstance(x, Recorded) and type(x.node.value) in _NUMBERS for x in args):
+        raise NotRecordable(f"it calls numpy.{f.__name__} of a number that changes")
+    return _note("call", partial(f, **options), *args)
+
+
+def _part(place: Any, x: Any) -> Any:
+    return x[place]
+
+
+def _reshaped(shape: Any, x: Any) -> Any:
+    return x.reshape(shape)
+
+
+def _cast(dtype: Any, x: Any) -> Any:
+    return np.asarray(x).astype(dtype)
+
+
+def _rows(x: Any, rows: Any) -> Any:
+    return x.take(rows, 0)
+
+
+def _joined(axis: int, *arrays: Any) -> Any:
+    return np.concatenate(arrays, axis)
+
+
+prefer(Recorded, _Namespace())

@@ -1,0 +1,197 @@
+"""Functions that are replayed on the arrays they are given."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from anyback.engine.calls import calls
+from anyback.engine.layout import lay_out
+from anyback.engine.recording import Node, Recording, leaves, rebuilt, record
+
+__all__ = ["Replayed"]
+
+# Calls of one kind before it is recorded: a short run does not pay for what a long one gains by.
+PLAIN = 2
+# Replays that each layout after the first must have served before another is made.
+WORTH = 8
+# Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew.
+SMALL = 1 << 16
+# Elements of a chunk of a `Run`: a dozen operands of so many stay in a core's second cache, or in its first,
+# which pays where a call costs nothing.
+CHUNK, COMPILED_CHUNK = 16384, 2048
+# Seconds of replaying after which loading the compiler pays, and the first call that asks.
+PATIENCE, FIRST_LOOK = 0.5, 16
+
+
+class Replayed:
+    """A pure function that is recorded, and from then on replayed.
+
+    Plain and replayed calls give the same bits, so that it does not matter when one takes the place of the
+    other. A function that cannot be recorded is called as it stands, and a warning says so once.
+
+    Parameters
+    ----------
+    f : callable
+        A pure function of nested tuples and dicts of arrays and numbers.
+    donate : int
+        How many of the first arguments may be overwritten with the first results.
+
+    Examples
+    --------
+    >>> step = Replayed(lambda w, g, lr: w - lr * g, donate=1)
+    >>> w, g = np.ones(3), np.ones(3)
+    >>> for lr in (0.1, 0.1, 0.2, 0.1):
+    ...     w = step(w, g, lr)
+    >>> w.round(6).tolist(), step.recorded
+    ([0.5, 0.5, 0.5], True)
+    """
+
+    def __init__(self, f: Callable[..., Any], donate: int = 0) -> None:
+        self.f, self.donate = f, donate
+        self._recordable = True
+        self._plan: _Plan | None = None
+        self._plans: dict[
+            Any, _Plan | int
+        ] = {}  # by what the arguments look like; a number counts plain calls
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the last call was a replay."""
+        return self._plan is not None
+
+    def release(self) -> None:
+        """Let go of the arrays of earlier calls."""
+        self._plan = None
+        self._plans.clear()
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function; results that take the place of arguments are those very arrays."""
+        if self._plan is not None and self._plan.takes(args):
+            return self._plan.run()
+        self._plan = self._planned(args) if self._recordable else None
+        return self.f(*args) if self._plan is None else self._plan.run()
+
+    def _planned(self, args: tuple[Any, ...]) -> _Plan | None:
+        """Return the plan for these arguments, if it is time for one."""
+        key = tuple(_look(leaf) for leaf in leaves(args))
+        plan = self._plans.get(key, 0)
+        if isinstance(plan, int):
+            if plan < PLAIN:
+                self._plans[key] = plan + 1
+                return None
+            try:
+                plan = self._plans[key] = _Plan(record(self.f, *args), args, self.donate)
+            except Exception as reason:  # whatever it is, what cannot be recorded can still be called
+                self._recordable = False
+                name = getattr(self.f, "__name__", "function")
+                warnings.warn(f"{name} cannot be recorded and runs slower: {reason}", stacklevel=3)
+                return None
+        elif not plan.takes(args):
+            if plan.done < WORTH * (plan.layouts - 1):
+                self._plans[key] = -sys.maxsize  # other large arrays each time: called plainly from now on
+                return None
+            plan.lay_out(args)
+        return plan
+
+
+class _Plan:
+    """A recording laid out on the arrays of a call."""
+
+    def __init__(self, recording: Recording, args: tuple[Any, ...], donate: int) -> None:
+        self.recording = recording
+        self.donated = sum(1 for _ in leaves(args[:donate]))
+        self.computed = [node for node in recording.nodes if node.kind == "scalar"]
+        self.bound: list[Any] = list(leaves(args))
+        # Inputs that are copied into arrays of the plan: what may be overwritten, and small ones that change.
+        self.copied = {i for i, leaf in enumerate(self.bound) if i < self.donated or np.ndim(leaf) == 0}
+        counts = [sum(1 for _ in leaves(arg)) for arg in args]
+        self.where = [range(sum(counts[:i]), sum(counts[: i + 1])) for i in range(len(args))]
+        self.since, self.done, self.look, self.layouts = perf_counter(), 0, FIRST_LOOK, 0
+        self.lay_out(args)
+
+    def lay_out(self, args: tuple[Any, ...]) -> None:
+        """Place everything around the arrays of these arguments."""
+        given = list(leaves(args))
+        for i, (old, new) in enumerate(zip(self.bound, given, strict=True)):
+            if isinstance(old, np.ndarray) and new is not old and old.nbytes <= SMALL:
+                self.copied.add(i)
+        own = {i for i in self.copied if i >= self.donated or not isinstance(given[i], np.ndarray)}
+        self.bound = [np.array(x) if i in own and _is_array(x) else x for i, x in enumerate(given)]
+        self.args: list[Any] = [None] * len(args)
+        self.values: dict[Node, Any] = dict(zip(self.recording.inputs, self.bound, strict=True))
+        self.layouts += 1
+        self._arrange(compiled="anyback.engine.table" in sys.modules)  # if that is paid for
+        self.takes(args)
+
+    def _arrange(self, compiled: bool) -> None:
+        chunk = COMPILED_CHUNK if compiled else CHUNK
+        operations, places, slots = lay_out(self.recording, self.bound, self.donated, chunk)
+        self.slots = [(node, array) for (node, _), array in slots.items()]
+        results = list(leaves(self.recording.result))
+        over = dict(zip(results[: self.donated], self.bound, strict=False))
+        self.all_over = len(over) == len(results)
+        self.result = rebuilt(self.recording.result, lambda node: over.get(node, places.get(node)))
+        if compiled:
+            from anyback.engine.table import Table
+
+            self.calls: list[Callable[[], Any]] = [Table(operations)]
+        else:
+            self.calls = list(calls(operations))
+
+    def takes(self, args: tuple[Any, ...]) -> bool:
+        """Take up what is new in the arguments, and return whether they are of this plan."""
+        for i, arg in enumerate(args):
+            if arg is self.args[i]:
+                continue
+            inside = (arg,) if isinstance(arg, np.ndarray | int | float) else tuple(leaves(arg))
+            if len(inside) != len(self.where[i]):
+                return False
+            self.args[i] = arg
+            for j, leaf in zip(self.where[i], inside, strict=True):
+                bound = self.bound[j]
+                if leaf is bound:
+                    continue
+                if not isinstance(bound, np.ndarray):
+                    if type(leaf) is not type(bound):
+                        self.args[i] = None
+                        return False
+                    self.values[self.recording.inputs[j]] = leaf
+                    continue
+                self.args[i] = None  # the same array may hold other values next time
+                if j not in self.copied or _look(leaf) != _look(bound):
+                    return False
+                bound[...] = leaf
+        return True
+
+    def run(self) -> Any:
+        """Do it all once more."""
+        values = self.values
+        for node in self.computed:
+            values[node] = node.f(*(values[arg] if isinstance(arg, Node) else arg for arg in node.args))
+        for node, slot in self.slots:
+            slot[()] = values[node]
+        for call in self.calls:
+            call()
+        self.done += 1
+        result = self.result if self.all_over else rebuilt(self.result, np.copy)
+        if self.done == self.look:
+            self.look *= 2
+            if perf_counter() - self.since > PATIENCE and find_spec("numba") is not None:
+                self._arrange(compiled=True)
+        return result
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray | np.generic)
+
+
+def _look(leaf: Any) -> Any:
+    """Return what a recording depends on: shape and dtype, or the type of a number."""
+    return (leaf.shape, leaf.dtype) if _is_array(leaf) else type(leaf)
