@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from functools import partial
 
@@ -37,7 +36,7 @@ def executor(request, monkeypatch):
         monkeypatch.setattr(replay, "FIRST_LOOK", 1)
     else:
         monkeypatch.setattr(replay, "PATIENCE", float("inf"))
-        monkeypatch.delitem(sys.modules, "anyback.engine.table", raising=False)
+        monkeypatch.setattr(replay, "_table", lambda: None)
     return request.param
 
 
@@ -356,6 +355,27 @@ def test_methods_and_loops_over_shapes_can_be_recorded(executor):
 
     x = np.random.default_rng(0).normal(size=(4, 3))
     assert run(f, x, executor=executor)[0][0].tobytes() == f(x).tobytes()
+
+
+@pytest.mark.parametrize("error", [ImportError("Numba needs NumPy 2.3"), RuntimeError("no locator")])
+def test_a_numba_that_does_not_work_is_said_and_done_without(monkeypatch, error):
+    class Broken:
+        def __init__(self, operations):
+            raise error
+
+    pytest.importorskip("numba")
+    from anyback.engine import table
+
+    monkeypatch.setattr(table, "Table", Broken)
+    monkeypatch.setattr(replay, "PATIENCE", -1.0)
+    monkeypatch.setattr(replay, "FIRST_LOOK", 1)
+    replay._table.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="steps run without Numba, which does not work here: N|no l"):
+            trained(NumpyBackend(), ab.MLP([8], 4), data()[1])
+        assert replay._table() is None
+    finally:
+        replay._table.cache_clear()
 
 
 def test_operations_have_a_kind():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from anyback.engine.calls import calls
-from anyback.engine.layout import lay_out
+from anyback.engine.layout import Operation, lay_out
 from anyback.engine.recording import Node, Recording, leaves, rebuilt, record
 
 __all__ = ["Replayed"]
@@ -127,23 +128,20 @@ class _Plan:
         self.args: list[Any] = [None] * len(args)
         self.values: dict[Node, Any] = dict(zip(self.recording.inputs, self.bound, strict=True))
         self.layouts += 1
-        self._arrange(compiled="anyback.engine.table" in sys.modules)  # if that is paid for
+        self._arrange(_table() if "anyback.engine.table" in sys.modules else None)  # if that is paid for
         self.takes(args)
 
-    def _arrange(self, compiled: bool) -> None:
-        chunk = COMPILED_CHUNK if compiled else CHUNK
+    def _arrange(self, table: Any = None) -> None:
+        chunk = CHUNK if table is None else COMPILED_CHUNK
         operations, places, slots = lay_out(self.recording, self.bound, self.donated, chunk)
         self.slots = [(node, array) for (node, _), array in slots.items()]
         results = list(leaves(self.recording.result))
         over = dict(zip(results[: self.donated], self.bound, strict=False))
         self.all_over = len(over) == len(results)
         self.result = rebuilt(self.recording.result, lambda node: over.get(node, places.get(node)))
-        if compiled:
-            from anyback.engine.table import Table
-
-            self.calls: list[Callable[[], Any]] = [Table(operations)]
-        else:
-            self.calls = list(calls(operations))
+        self.calls: list[Callable[[], Any]] = (
+            list(calls(operations)) if table is None else [table(operations)]
+        )
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Take up what is new in the arguments, and return whether they are of this plan."""
@@ -183,9 +181,27 @@ class _Plan:
         result = self.result if self.all_over else rebuilt(self.result, np.copy)
         if self.done == self.look:
             self.look *= 2
-            if perf_counter() - self.since > PATIENCE and find_spec("numba") is not None:
-                self._arrange(compiled=True)
+            if perf_counter() - self.since > PATIENCE and _table() is not None:
+                self._arrange(_table())
         return result
+
+
+@cache
+def _table() -> Any:
+    """Return `anyback.engine.table.Table` where Numba is installed and it works, else None."""
+    if find_spec("numba") is None:
+        return None
+    try:
+        from anyback.engine.table import Table
+
+        y = np.zeros(2)
+        Table([Operation("ufunc", np.add, [np.ones(2), np.ones(2)], y)])()
+        if y.tolist() != [2.0, 2.0]:
+            raise RuntimeError(f"1 + 1 came out as {y[0]}")
+    except Exception as reason:  # of Numba, LLVM, or of a NumPy that they do not know yet
+        warnings.warn(f"steps run without Numba, which does not work here: {reason}", stacklevel=2)
+        return None
+    return Table
 
 
 def _is_array(leaf: Any) -> bool:
