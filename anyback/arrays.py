@@ -69,7 +69,9 @@ class _BareNumPy:
 
     @staticmethod
     def take(x: Array, indices: Array, *, axis: int) -> Array:
-        return x.take(indices, axis)
+        if isinstance(indices, np.ndarray):
+            return x.take(indices, axis)
+        return namespace(indices).take(x, indices, axis=axis)  # of arrays that are being recorded
 
     @staticmethod
     def astype(x: Array, dtype: Any, copy: bool = True) -> Array:

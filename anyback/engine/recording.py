@@ -213,12 +213,18 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Any:
         options.pop("out", None)
+        if method == "reduce":  # ufunc.reduce(x, axis, dtype, keepdims=...)
+            given = dict(zip(("x", "axis", "dtype"), args, strict=False)) | options
+            if given.get("dtype") is None and set(given) <= {"x", "axis", "dtype", "keepdims"}:
+                return _note(
+                    "reduce", ufunc, given["x"], axis=given.get("axis"), keepdims=given.get("keepdims", False)
+                )
         if method != "__call__" or options:
             raise NotRecordable(f"it calls {ufunc.__name__}.{method} with {sorted(options)}")
         return _note("ufunc", ufunc, *args)
 
     def __array_function__(self, f: Any, types: Any, args: Any, options: Any) -> Any:
-        raise NotRecordable(f"it calls numpy.{f.__name__} by name")
+        return getattr(_Namespace, f.__name__, partial(_call, f))(*args, **options)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -269,7 +275,7 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
 
     __float__ = __int__ = __bool__ = __index__ = __array__ = _looked_at
 
-    # Methods of NumPy's arrays that formulas of others may use.
+    # Methods of NumPy's arrays.
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
         """Return sums."""
@@ -279,13 +285,17 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         """Return the largest elements."""
         return _Namespace.max(self, axis=axis, keepdims=keepdims)
 
+    def take(self, rows: Any, axis: Any = None) -> Any:
+        """Return elements by their places."""
+        return _Namespace.take(self, rows, axis=axis)
+
     def reshape(self, *shape: Any) -> Any:
         """Return the elements in another shape."""
         return _Namespace.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def astype(self, dtype: Any) -> Any:
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Return the elements in another dtype."""
-        return _Namespace.astype(self, dtype)
+        return _Namespace.astype(self, dtype, copy=copy)
 
 
 def _note(kind: str, f: Any, *args: Any, **options: Any) -> Any:
@@ -324,16 +334,16 @@ class _Namespace:
         return partial(_call, f)
 
     @staticmethod
-    def sum(x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
         x = x if dtype is None else _Namespace.astype(x, dtype, copy=False)
         return _note("reduce", np.add, x, axis=axis, keepdims=keepdims)
 
     @staticmethod
-    def max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return _note("reduce", np.maximum, x, axis=axis, keepdims=keepdims)
 
     @staticmethod
-    def min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return _note("reduce", np.minimum, x, axis=axis, keepdims=keepdims)
 
     @staticmethod
@@ -341,7 +351,7 @@ class _Namespace:
         return _note("view", partial(_reshaped, shape), x)
 
     @staticmethod
-    def expand_dims(x: Any, *, axis: int = 0) -> Any:
+    def expand_dims(x: Any, axis: int = 0) -> Any:
         return _note("view", partial(np.expand_dims, axis=axis), x)
 
     @staticmethod
@@ -356,7 +366,7 @@ class _Namespace:
         return _note("cast", partial(_cast, np.dtype(dtype)), x)
 
     @staticmethod
-    def take(x: Any, rows: Any, *, axis: int) -> Any:
+    def take(x: Any, rows: Any, axis: Any = None) -> Any:
         # Rows that are an argument were checked by whoever gave them; others NumPy has to check.
         checked = axis == 0 and isinstance(rows, Recorded) and rows.node.kind == "input"
         return _note("take", _rows, x, rows) if checked else _call(np.take, x, rows, axis=axis)
@@ -366,11 +376,13 @@ class _Namespace:
         return _note("where", np.where, condition, x, y)
 
     @staticmethod
-    def concat(arrays: Any, *, axis: int = 0) -> Any:
+    def concat(arrays: Any, axis: int = 0) -> Any:
         return _note("concat", partial(_joined, axis), *arrays)
 
+    concatenate = concat
+
     @staticmethod
-    def stack(arrays: Any, *, axis: int = 0) -> Any:
+    def stack(arrays: Any, axis: int = 0) -> Any:
         return _Namespace.concat([_Namespace.expand_dims(x, axis=axis) for x in arrays], axis=axis)
 
     @staticmethod
