@@ -9,11 +9,10 @@ it, so that nothing can cover a text. Boxes, texts and passing wires are one kin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Box", "Wire", "dot", "draw"]
 
@@ -22,18 +21,8 @@ _VALUE, _GRADIENT, _INK, _GREY, _FILL = "#0072B2", "#D55E00", "#262626", "#6b6b6
 _LETTER, _LINE, _GAP, _SIZE, _AIR = 0.082, 0.155, 0.14, 0.34, 0.05
 
 
-@dataclass(frozen=True)
-class Box:
-    """What wires connect: a gate, drawn with an outline, or else a bare name.
-
-    Attributes
-    ----------
-    name : str
-        What stands in it.
-    gate : bool
-        Whether it has an outline.
-    below : str
-        What stands below it.
+class Box(NamedTuple):
+    """What wires connect: a gate with an outline, or a bare name. A text may stand below it.
 
     Examples
     --------
@@ -45,17 +34,22 @@ class Box:
     gate: bool = False
     below: str = ""
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the outline or name alone."""
+        width, height = _size(self.name)
+        if not self.gate:
+            return width + _AIR, height
+        return max(width + 3 * _AIR, _SIZE), max(height + 3 * _AIR, _SIZE)
 
-@dataclass(frozen=True)
-class Wire:
-    """A wire from one box to another, which stands later in the list of boxes.
+    def place(self, column: int) -> _Place:
+        """Return the room it needs, with what stands below it."""
+        (wide, high), (width, height) = self.size, _size(f"Σ {self.below}") if self.below else (0.0, 0.0)
+        return _Place(column, max(wide, width), high / 2 + _AIR, high / 2 + height + 2 * _AIR)
 
-    Attributes
-    ----------
-    source, target : int
-        Their positions in the list.
-    above, below : str
-        What stands above and below the wire; may have several lines.
+
+class Wire(NamedTuple):
+    """A wire with its texts, from one box to another, which stands later in the list of boxes.
 
     Examples
     --------
@@ -68,6 +62,20 @@ class Wire:
     above: str
     below: str
 
+    def place(self, column: int) -> _Place:
+        """Return the room that its texts need."""
+        (width, above), (other, below) = _size(self.above), _size(self.below)
+        return _Place(column, max(width, other), above + _AIR, below + _AIR)
+
+
+class _Place(NamedTuple):
+    """A column, and how much room is needed there: across, above its middle and below it."""
+
+    column: int
+    width: float = 0.0
+    above: float = _AIR
+    below: float = _AIR
+
 
 def dot(boxes: Sequence[Box], wires: Sequence[Wire]) -> str:
     r"""Return a circuit as text in the DOT language of Graphviz.
@@ -75,14 +83,9 @@ def dot(boxes: Sequence[Box], wires: Sequence[Wire]) -> str:
     Parameters
     ----------
     boxes : sequence of Box
-        Each before those it feeds.
+        Each before those it feeds. Their names may contain anything.
     wires : sequence of Wire
         By their targets.
-
-    Returns
-    -------
-    str
-        A directed graph; its names may contain anything.
 
     Examples
     --------
@@ -99,36 +102,30 @@ def dot(boxes: Sequence[Box], wires: Sequence[Wire]) -> str:
     lines = ["digraph {", "  rankdir=LR"]
     for i, box in enumerate(boxes):
         words = f"{box.name}\n{box.below}" if box.below else box.name
-        label = words.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for plain, escaped in (("&", "&amp;"), ("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n")):
+            words = words.replace(plain, escaped)
         shape = "circle" if box.gate else "plaintext" if words else "none"
-        lines.append(f'  n{i} [label="{label}", shape={shape}]')
-    for wire in wires:
-        label = f"{text(wire.above, _VALUE)}<br/>{text(wire.below, _GRADIENT)}"
-        lines.append(f"  n{wire.source} -> n{wire.target} [label=<{label}>]")
+        lines.append(f'  n{i} [label="{words}", shape={shape}]')
+    for source, target, above, below in wires:
+        label = f"{text(above, _VALUE)}<br/>{text(below, _GRADIENT)}"
+        lines.append(f"  n{source} -> n{target} [label=<{label}>]")
     return "\n".join([*lines, "}"])
 
 
 def draw(
     boxes: Sequence[Box], wires: Sequence[Wire], path: str | Path | None = None, *, axes: Any = None
 ) -> Any:
-    """Draw a circuit from left to right, without any program but matplotlib.
+    """Draw a circuit from left to right, without any program but matplotlib, and return the figure.
 
     Parameters
     ----------
-    boxes : sequence of Box
-        Each before those it feeds.
-    wires : sequence of Wire
-        By their targets.
+    boxes, wires
+        As in `dot`.
     path : str or Path, optional
         Where to save the picture; its ending says the format.
     axes : matplotlib.axes.Axes, optional
         Where to draw, smaller where it must be; by default in a figure of its own. A title that it gets
         later may take away room.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure that was drawn on.
 
     Examples
     --------
@@ -143,41 +140,31 @@ def draw(
     except ModuleNotFoundError:
         raise ImportError("pictures need matplotlib: pip install 'anyback[cli]'") from None
     layout = _Layout(boxes, wires)
-    width, height = layout.width, layout.height
+    size = layout.width, layout.height
     if axes is None:
-        axes = Figure(figsize=(width, height), dpi=150, facecolor="white").add_axes((0.0, 0.0, 1.0, 1.0))
-    figure = axes.figure
+        axes = Figure(figsize=size, dpi=150, facecolor="white").add_axes((0.0, 0.0, 1.0, 1.0))
+    figure = axes.figure.canvas.figure  # of a subfigure the whole
     axes.set_axis_off()
     figure.draw_without_rendering()  # its layout says how large the axes are
     room = [pixels / figure.dpi for pixels in axes.get_window_extent().size]
-    scale = min(1.0, room[0] / width, room[1] / height)
-    spare = [(n / scale - extent) / 2 for n, extent in zip(room, (width, height), strict=True)]
-    axes.set(xlim=(-spare[0], width + spare[0]), ylim=(height + spare[1], -spare[1]), aspect="equal")
+    scale = min(1.0, *(n / extent for n, extent in zip(room, size, strict=True)))
+    x, y = ((n / scale - extent) / 2 for n, extent in zip(room, size, strict=True))
+    axes.set(xlim=(-x, size[0] + x), ylim=(size[1] + y, -y), aspect="equal")
 
     def write(x: float, y: float, words: str, colour: str, side: str) -> None:
-        axes.text(
-            x,
-            y,
-            words,
-            color=colour,
-            fontsize=9 * scale,
-            ha="center",
-            va=side,
-            parse_math=False,
-            linespacing=1.1,
-        )
+        style = {"ha": "center", "va": side, "fontsize": 9 * scale, "linespacing": 1.1}
+        axes.text(x, y, words, color=colour, parse_math=False, **style)
 
     for i, box in enumerate(boxes):
-        x, y, wide = *layout.at(i), _wide(box)
+        (x, y), (wide, high) = layout.at(i), box.size
         if box.gate:
             corner = f"round,pad=0,rounding_size={_SIZE / 2}"
-            outline = FancyBboxPatch((x - wide / 2, y - _SIZE / 2), wide, _SIZE, boxstyle=corner, zorder=2)
-            outline.set(facecolor=_FILL, edgecolor=_INK, linewidth=scale)
-            axes.add_patch(outline)
+            outline = FancyBboxPatch((x - wide / 2, y - high / 2), wide, high, boxstyle=corner, zorder=2)
+            axes.add_artist(outline).set(facecolor=_FILL, edgecolor=_INK, linewidth=scale)
         if box.name:
             write(x, y, box.name, _INK, "center_baseline" if box.gate else "center")
         if box.below:
-            write(x, y + _half(box), f"Σ {box.below}", _GRADIENT, "top")
+            write(x, y + high / 2 + _AIR / 2, f"Σ {box.below}", _GRADIENT, "top")
     for wire, course in zip(wires, layout.courses, strict=True):
         x, y = layout.at(course[1])
         write(x, y - _AIR / 2, wire.above, _VALUE, "bottom")
@@ -189,39 +176,29 @@ def draw(
             points += [(middle, level), (middle, y), (left, y), (end, y)]
             codes += [Curve.CURVE4, Curve.CURVE4, Curve.CURVE4, Curve.LINETO]
             right, level = end, y
-        line = PathPatch(Curve(points, codes), fill=False, edgecolor=_GREY, linewidth=scale, zorder=1)
-        axes.add_patch(line)
+        # Unlike add_patch, this does not look for the limits of every curve.
+        axes.add_artist(PathPatch(Curve(points, codes), fill=False, edgecolor=_GREY, linewidth=scale))
     if path is not None:
         figure.savefig(path)
     return figure
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A column, and how much room is needed there: across, above its middle and below it."""
-
-    column: int
-    width: float
-    above: float
-    below: float
 
 
 class _Layout:
     """Where everything stands, in inches from the left and from the top."""
 
     def __init__(self, boxes: Sequence[Box], wires: Sequence[Wire]) -> None:
-        self.boxes = boxes
         column = [0] * len(boxes)
         for wire in wires:
             column[wire.target] = max(column[wire.target], column[wire.source] + 2)
-        self.places = [_box(box, column[i]) for i, box in enumerate(boxes)]
-        self.courses: list[list[int]] = []
+        self.boxes = boxes
+        self.places = [box.place(c) for box, c in zip(boxes, column, strict=True)]
+        self.courses: list[
+            list[int]
+        ] = []  # of each wire: the places of its source, its texts, ... its target
         for wire in wires:
-            first, last = column[wire.source] + 1, column[wire.target]
-            passed = [_text(wire, first), *(_Place(c, 0.0, _AIR, _AIR) for c in range(first + 1, last))]
-            start = len(self.places)
-            self.courses.append([wire.source, *range(start, start + len(passed)), wire.target])
-            self.places += passed
+            first, last, start = column[wire.source] + 1, column[wire.target], len(self.places)
+            self.places += [wire.place(first), *(_Place(c) for c in range(first + 1, last))]
+            self.courses.append([wire.source, *range(start, len(self.places)), wire.target])
         self.columns: list[list[int]] = [[] for _ in range(max(column) + 1)]
         for i, place in enumerate(self.places):
             self.columns[place.column].append(i)
@@ -229,10 +206,10 @@ class _Layout:
         ends = [*accumulate(width + _GAP for width in self.widths)]
         self.x = [end - width / 2 for end, width in zip(ends, self.widths, strict=True)]
         self.width = ends[-1] + _GAP
-        self.y = self._heights()
-        top = min(y - place.above for y, place in zip(self.y, self.places, strict=True)) - _GAP
-        self.y = [y - top for y in self.y]
-        self.height = max(y + place.below for y, place in zip(self.y, self.places, strict=True)) + _GAP
+        y = self._heights()
+        top = min(h - place.above for h, place in zip(y, self.places, strict=True)) - _GAP
+        self.y = [h - top for h in y]
+        self.height = max(h + place.below for h, place in zip(self.y, self.places, strict=True)) + _GAP
 
     def at(self, i: int) -> tuple[float, float]:
         return self.x[self.places[i].column], self.y[i]
@@ -243,11 +220,9 @@ class _Layout:
         for i in course:
             x, y = self.at(i)
             half = self.widths[self.places[i].column] / 2
-            spans.append((x - half, x + half, y))
-        (_, right, first), (left, _, last) = spans[0], spans[-1]
-        source, target = course[0], course[-1]
-        spans[0] = self.at(source)[0] + _wide(self.boxes[source]) / 2, right, first
-        spans[-1] = left, self.at(target)[0] - _wide(self.boxes[target]) / 2, last
+            left = x + self.boxes[i].size[0] / 2 if i == course[0] else x - half
+            right = x - self.boxes[i].size[0] / 2 if i == course[-1] else x + half
+            spans.append((left, right, y))
         return spans
 
     def _heights(self) -> list[float]:
@@ -302,30 +277,7 @@ class _Layout:
         return [level + offset for level, offset in zip(levels, offsets, strict=True)]
 
 
-def _box(box: Box, column: int) -> _Place:
-    """Return the room that a box needs, with what stands below it."""
-    lines, wide = (box.below.count("\n") + 1, _longest(box.below) + 2) if box.below else (0, 0)
-    return _Place(
-        column, max(_wide(box), wide * _LETTER), _half(box) + _AIR, _half(box) + _AIR + lines * _LINE
-    )
-
-
-def _wide(box: Box) -> float:
-    """Return the width of a box itself."""
-    return max(len(box.name) * _LETTER + 3 * _AIR, _SIZE) if box.gate else len(box.name) * _LETTER + _AIR
-
-
-def _half(box: Box) -> float:
-    """Return half the height of a box itself."""
-    return _SIZE / 2 + _AIR / 2 if box.gate else _LINE / 2
-
-
-def _text(wire: Wire, column: int) -> _Place:
-    """Return the room that the two texts of a wire need."""
-    above, below = (text.count("\n") + 1 for text in (wire.above, wire.below))
-    wide = max(_longest(wire.above), _longest(wire.below)) * _LETTER
-    return _Place(column, wide, above * _LINE + _AIR, below * _LINE + _AIR)
-
-
-def _longest(text: str) -> int:
-    return max(map(len, text.split("\n")))
+def _size(text: str) -> tuple[float, float]:
+    """Return width and height of a text."""
+    lines = text.split("\n")
+    return max(map(len, lines)) * _LETTER, len(lines) * _LINE

@@ -28,6 +28,75 @@ __all__ = ["Node", "dot", "draw", "gradients", "inputs", "lift"]
 _NUMBER = int | float | np.generic
 
 
+def lift(f: Callable[..., Any], name: str | None = None) -> Callable[..., Node]:
+    """Turn a function ``f(*arrays, **options) -> (value, vjp)`` into a gate: a function of nodes.
+
+    Parameters
+    ----------
+    f : callable
+        Any activation, gate or loss, or a function such as those. Its vjp returns the gradient of its first
+        argument, or a tuple of the gradients of its first ones.
+    name : str, optional
+        What pictures call it; by default its own name.
+
+    Returns
+    -------
+    callable
+        ``gate(*operands, **options) -> Node``. Operands are nodes, arrays and Python numbers, at least one of
+        them a node; options, which are no nodes, are passed on to `f`. Raises TypeError where that does not
+        hold, where nodes, arrays of floating-point numbers and the value are not of one library and
+        precision, or where `f` does not return a value and a vjp.
+
+    Examples
+    --------
+    >>> from anyback.activations import sigmoid
+    >>> from anyback.losses import mean_squared_error
+    >>> (x,) = inputs(x=np.zeros((3, 1)))
+    >>> loss = lift(mean_squared_error)(lift(sigmoid)(x), np.ones((3, 1)))
+    >>> loss.name, float(loss.value)
+    ('mean_squared_error', 0.25)
+    """
+    title = name or getattr(f, "__name__", type(f).__name__)
+
+    def gate(*operands: Any, **options: Any) -> Node:
+        at = [i for i, x in enumerate(operands) if isinstance(x, Node)]
+        if not at or any(isinstance(x, Node) for x in options.values()):
+            got = ", ".join(type(x).__name__ for x in (*operands, *options.values())) or "none"
+            raise TypeError(f"operands of {title} must contain a Node, and options none, got {got}")
+        values = [x.value if isinstance(x, Node) else x for x in operands]
+        # A number of NumPy would widen float32.
+        arguments = [x.item() if isinstance(x, np.generic) else x for x in values]
+        kind = _kind(arguments[at[0]])
+        for x in arguments:
+            if _kind(x) not in (kind, "number") and not _is(x, ("bool", "integral")):
+                raise TypeError(f"operands of {title} must be {kind}, integers or numbers, got {_kind(x)}")
+        result = f(*arguments, **options)
+        if not isinstance(result, tuple) or len(result) < 2 or not callable(result[1]):
+            raise TypeError(f"{title} must return (value, vjp), got {type(result).__name__}")
+        value, back = _array(result[0]), result[1]
+        if _kind(value) != kind:
+            raise TypeError(f"value of {title} must be {kind}, got {_kind(value)}")
+
+        def vjp(dvalue: Array) -> tuple[Array, ...]:
+            found = back(dvalue)
+            found = found if isinstance(found, tuple) else (found,)
+            if len(found) <= at[-1]:
+                raise ValueError(f"{title} has no gradient of operand {at[-1]}: give an array, not a Node")
+            return tuple(_array(found[i]) for i in at)
+
+        numbers = [f"{x:.3g}" if _kind(x) == "number" else "" for x in arguments]
+        words = [*numbers[: at[0]], title, *numbers[at[0] :]]
+        return Node(value, " ".join(filter(None, words)), tuple(operands[i] for i in at), vjp)
+
+    return functools.update_wrapper(gate, f, updated=())
+
+
+def _operator(f: Callable[..., Any], sign: str) -> tuple[Callable[..., Node], Callable[..., Node]]:
+    """Return the methods of a node left of a sign, and right of it."""
+    gate = lift(f, sign)
+    return gate, lambda right, left: gate(left, right)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
     """A value in a graph, with the way back to what it was made of. See `inputs` and `lift`.
@@ -39,7 +108,7 @@ class Node:
     Attributes
     ----------
     value : array
-        Any shape.
+        Any shape. An input's is no copy: do not change it in place while the graph is in use.
     name : str
         Of an input as it was given, of a gate its sign or function with the numbers it was given: ``"+ 1"``.
     parents : tuple of Node
@@ -62,47 +131,21 @@ class Node:
     # NumPy's arrays leave their operators to the node instead of taking it for an element.
     __array_ufunc__ = None
 
-    def __add__(self, other: Any) -> Node:
-        return _add(self, other)
-
-    def __radd__(self, other: Any) -> Node:
-        return _add(other, self)
-
-    def __sub__(self, other: Any) -> Node:
-        return _subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Node:
-        return _subtract(other, self)
-
-    def __mul__(self, other: Any) -> Node:
-        return _multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Node:
-        return _multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Node:
-        return _divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Node:
-        return _divide(other, self)
-
-    def __matmul__(self, other: Any) -> Node:
-        return _matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Node:
-        return _matmul(other, self)
-
-    def __neg__(self) -> Node:
-        return _negative(self)
+    __add__, __radd__ = _operator(gates.add, "+")
+    __sub__, __rsub__ = _operator(gates.subtract, "-")
+    __mul__, __rmul__ = _operator(gates.multiply, "*")
+    __truediv__, __rtruediv__ = _operator(gates.divide, "/")
+    __matmul__, __rmatmul__ = _operator(gates.matmul, "@")
+    __neg__ = lift(gates.negative, "-")
 
     def __pow__(self, exponent: float) -> Node:
         if not isinstance(exponent, int | float):
             raise TypeError(f"exponent must be a Python number, got {type(exponent).__name__}")
-        return _power(self, exponent)
+        return lift(gates.power, "**")(self, exponent)
 
 
 def inputs(**values: Array | float) -> tuple[Node, ...]:
-    """Return the inputs of a graph: one named node for each value.
+    """Return the inputs of a graph: one named node for each value, in their order.
 
     Parameters
     ----------
@@ -113,7 +156,7 @@ def inputs(**values: Array | float) -> tuple[Node, ...]:
     Returns
     -------
     tuple of Node
-        In the order of the arguments.
+        To compute with, by operators and gates.
 
     Raises
     ------
@@ -126,83 +169,11 @@ def inputs(**values: Array | float) -> tuple[Node, ...]:
     >>> (w @ x).value
     array([2., 2., 2.])
     """
-    nodes = []
-    for name, value in values.items():
-        x = _array(value)
-        if not is_array_api_obj(x) or not namespace(x).isdtype(x.dtype, "real floating"):
-            got = x.dtype if is_array_api_obj(x) else type(x).__name__
-            raise TypeError(
-                f"{name} must be a Python number or an array of floating-point numbers, got {got}"
-            )
-        nodes.append(Node(x, name))
-    return tuple(nodes)
-
-
-def lift(f: Callable[..., Any], name: str | None = None) -> Callable[..., Node]:
-    """Turn a function ``f(*arrays, **options) -> (value, vjp)`` into a gate: a function of nodes.
-
-    Parameters
-    ----------
-    f : callable
-        Any activation, gate or loss, or a function such as those. Its vjp returns the gradient of its first
-        argument, or a tuple of the gradients of its first ones.
-    name : str, optional
-        What pictures call it; by default its own name.
-
-    Returns
-    -------
-    callable
-        ``gate(*operands, **options) -> Node``. Operands are nodes, arrays and Python numbers, at least one of
-        them a node; options are passed on to `f`. Raises TypeError where no operand is a node, where
-        nodes and arrays are not of one library and precision, or where `f` does not return a value and a
-        vjp.
-
-    Examples
-    --------
-    >>> from anyback.activations import sigmoid
-    >>> from anyback.losses import mean_squared_error
-    >>> (x,) = inputs(x=np.zeros((3, 1)))
-    >>> loss = lift(mean_squared_error)(lift(sigmoid)(x), np.ones((3, 1)))
-    >>> loss.name, float(loss.value)
-    ('mean_squared_error', 0.25)
-    """
-    title = name or getattr(f, "__name__", type(f).__name__)
-
-    def gate(*operands: Any, **options: Any) -> Node:
-        at = [i for i, operand in enumerate(operands) if isinstance(operand, Node)]
-        if not at:
-            got = ", ".join(type(operand).__name__ for operand in operands) or "none"
-            raise TypeError(f"operands of {title} must contain a Node, got {got}")
-        arguments = [_plain(operand) for operand in operands]
-        _same_kind(f"operands of {title}", arguments)
-        result = f(*arguments, **options)
-        if not isinstance(result, tuple) or len(result) < 2 or not callable(result[1]):
-            raise TypeError(f"{title} must return (value, vjp), got {type(result).__name__}")
-        value, back = _array(result[0]), result[1]
-
-        def vjp(dvalue: Array) -> tuple[Array, ...]:
-            found = back(dvalue)
-            found = found if isinstance(found, tuple) else (found,)
-            if len(found) <= at[-1]:
-                raise ValueError(
-                    f"{title} has no gradient of operand {at[-1]}: give an array there instead of a Node"
-                )
-            return tuple(_array(found[i]) for i in at)
-
-        numbers = [f"{x:.3g}" if isinstance(x, int | float) else "" for x in arguments]
-        words = [*numbers[: at[0]], title, *numbers[at[0] :]]
-        return Node(value, " ".join(filter(None, words)), tuple(operands[i] for i in at), vjp)
-
-    return functools.update_wrapper(gate, f, updated=())
-
-
-_add = lift(gates.add, "+")
-_subtract = lift(gates.subtract, "-")
-_multiply = lift(gates.multiply, "*")
-_divide = lift(gates.divide, "/")
-_matmul = lift(gates.matmul, "@")
-_negative = lift(gates.negative, "-")
-_power = lift(gates.power, "**")
+    nodes = tuple(Node(_array(value), name) for name, value in values.items())
+    for x, name in ((node.value, node.name) for node in nodes):
+        if not _is(x, "real floating"):
+            raise TypeError(f"{name} must be a number or an array of floating-point numbers, got {_kind(x)}")
+    return nodes
 
 
 def gradients(node: Node, dy: Array | float = 1.0) -> dict[Node, Array]:
@@ -222,13 +193,14 @@ def gradients(node: Node, dy: Array | float = 1.0) -> dict[Node, Array]:
     -------
     dict of Node to array
         From the output back to the inputs; each gradient has shape, dtype and device of its node's value.
+        Several may be one array, as those of a sum are: do not change them in place.
 
     Raises
     ------
     TypeError
-        If `node` is no Node, or `dy` is not of its library and precision.
+        If `node` is no Node, or a gradient, such as `dy`, has not the library and precision of its value.
     ValueError
-        If `dy` has not the shape of the value, or a gate has no gradient of one of its operands.
+        If a gradient, such as `dy`, has not the shape of its value, or a gate has none for an operand.
 
     Examples
     --------
@@ -241,25 +213,28 @@ def gradients(node: Node, dy: Array | float = 1.0) -> dict[Node, Array]:
     y: 5, -4
     x: -2, -4
     """
-    return _backward(node, dy)[0]
+    if not isinstance(node, Node):
+        raise TypeError(f"node must be a Node, got {type(node).__name__}")
+    if _kind(dy) == "number" and math.prod(node.value.shape) == 1:
+        dy = namespace(node.value).full_like(node.value, float(dy))
+    order = _reverse(node)
+    total = {node: _alike("dy", dy, node)}
+    for n in order:
+        for parent, part in zip(n.parents, n.vjp(total[n]), strict=True):
+            g = _alike(f"gradient of {parent.name} by {n.name}", part, parent)
+            total[parent] = _array(total[parent] + g) if parent in total else g
+    return {n: total[n] for n in order}
 
 
 def dot(node: Node, dy: Array | float = 1.0) -> str:
-    """Return the graph as text in the DOT language: on each wire its value above its gradient.
+    """Return the graph as text in the DOT language, which programs of the Graphviz family draw.
 
-    Programs of the Graphviz family turn it into a picture; `draw` needs none of them.
+    Each wire has its value above its gradient; arrays of more than four elements are shown by their shape.
 
     Parameters
     ----------
-    node : Node
-        The output.
-    dy : array or float
+    node, dy
         As in `gradients`.
-
-    Returns
-    -------
-    str
-        The text. Arrays of up to four elements are shown in full, larger ones by their shape.
 
     Examples
     --------
@@ -278,27 +253,19 @@ def dot(node: Node, dy: Array | float = 1.0) -> str:
 
 
 def draw(node: Node, path: str | Path | None = None, *, dy: Array | float = 1.0, axes: Any = None) -> Any:
-    """Draw the graph from left to right: on each wire its value above and its gradient below.
+    """Draw the graph from left to right and return the figure; no program but matplotlib is needed.
 
-    It is the circuit of F.-F. Li, A. Karpathy and J. Johnson, CS231n course notes (Stanford, 2016). A node
-    with several uses has the sum of their gradients below it.
+    It is the circuit of F.-F. Li, A. Karpathy and J. Johnson, CS231n course notes (Stanford, 2016), with
+    values and gradients as in `dot`. A node with several uses has the sum of its gradients below it.
 
     Parameters
     ----------
-    node : Node
-        The output.
+    node, dy
+        As in `gradients`.
     path : str or Path, optional
         Where to save the picture; its ending says the format.
-    dy : array or float
-        As in `gradients`.
     axes : matplotlib.axes.Axes, optional
         Where to draw; by default in a figure of its own, as large as it must be.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure that was drawn on. Arrays of up to four elements are shown in full, a vector as a
-        column; larger ones by their shape.
 
     Examples
     --------
@@ -307,19 +274,6 @@ def draw(node: Node, path: str | Path | None = None, *, dy: Array | float = 1.0,
     ['x', 'y', '*', '2', '3', '3', '2', '6', '1']
     """
     return drawing.draw(*_circuit(node, dy), path=path, axes=axes)
-
-
-def _backward(node: Node, dy: Array | float) -> tuple[dict[Node, Array], dict[Node, tuple[Array, ...]]]:
-    """Return the gradient of every node, and those that it sends to its parents, one for each wire."""
-    if not isinstance(node, Node):
-        raise TypeError(f"node must be a Node, got {type(node).__name__}")
-    total, sent = {node: _cotangent(node.value, dy)}, {}
-    order = _reverse(node)
-    for n in order:
-        sent[n] = n.vjp(total[n])
-        for parent, g in zip(n.parents, sent[n], strict=True):
-            total[parent] = _array(total[parent] + g) if parent in total else g
-    return {n: total[n] for n in order}, sent
 
 
 def _reverse(node: Node) -> list[Node]:
@@ -335,16 +289,26 @@ def _reverse(node: Node) -> list[Node]:
     return [*reversed(done)]
 
 
-def _cotangent(value: Array, dy: Array | float) -> Array:
-    """Return `dy` as an array that looks like `value`."""
-    shape = tuple(value.shape)
-    dy = _plain(dy)
-    _same_kind("dy and the value of node", [dy, value])
-    number = isinstance(dy, int | float)
-    if math.prod(shape) != 1 if number else tuple(dy.shape) != shape:
-        got = dy if number else f"shape {tuple(dy.shape)}"
-        raise ValueError(f"dy must have the shape {shape} of the value of node, got {got}")
-    return _array(namespace(value).zeros_like(value) + dy)
+def _alike(what: str, x: Any, node: Node) -> Array:
+    """Return `x` if it looks like the value of a node."""
+    kind, shape = _kind(node.value), tuple(node.value.shape)
+    if _kind(x) not in (kind, "number"):
+        raise TypeError(f"{what} must be {kind}, got {_kind(x)}")
+    if _kind(x) == "number" or tuple(x.shape) != shape:
+        raise ValueError(f"{what} must have the shape {shape} of its value, got {getattr(x, 'shape', x)}")
+    return x
+
+
+def _kind(x: Any) -> str:
+    """Return library and precision of an array, "number" of a Python number, or the type."""
+    if isinstance(x, int | float) or not is_array_api_obj(x):
+        return "number" if isinstance(x, int | float) else type(x).__name__
+    return f"{namespace(x).__name__.removeprefix('array_api_compat.')} {str(x.dtype).rpartition('.')[2]}"
+
+
+def _is(x: Any, kind: str | tuple[str, ...]) -> bool:
+    """Return whether `x` is an array of that kind of numbers."""
+    return bool(is_array_api_obj(x) and namespace(x).isdtype(x.dtype, kind))
 
 
 def _array(x: Any) -> Any:
@@ -352,41 +316,16 @@ def _array(x: Any) -> Any:
     return np.asarray(x if isinstance(x, np.generic) else float(x)) if isinstance(x, _NUMBER) else x
 
 
-def _plain(operand: Any) -> Any:
-    """Return what a formula takes in place of an operand; NumPy's float would widen float32."""
-    if isinstance(operand, Node):
-        return operand.value
-    return float(operand) if isinstance(operand, float) else operand
-
-
-def _same_kind(what: str, arguments: list[Any]) -> None:
-    """Raise TypeError unless all arrays of real numbers are of one library and precision."""
-    kinds: dict[str, None] = {}
-    for x in arguments:
-        if not isinstance(x, int | float):
-            if not is_array_api_obj(x):
-                raise TypeError(f"{what} must be nodes, arrays or Python numbers, got {type(x).__name__}")
-            if namespace(x).isdtype(x.dtype, "real floating"):
-                dtype = str(x.dtype).rpartition(".")[2]
-                kinds[f"{namespace(x).__name__} {dtype}"] = None
-    if len(kinds) > 1:
-        raise TypeError(f"{what} must be of one library and precision, got {' and '.join(kinds)}")
-
-
 def _circuit(node: Node, dy: Array | float) -> tuple[list[drawing.Box], list[drawing.Wire]]:
     """Return what is drawn: a box for each node and one for the end, and the wires between them."""
-    total, sent = _backward(node, dy)
-    order = [*reversed(total)]
-    number = {n: i for i, n in enumerate(order)}
-    uses = Counter(parent for n in order for parent in n.parents)
-    boxes = [
-        drawing.Box(n.name, gate=bool(n.parents), below=_shown(total[n]) if uses[n] > 1 else "")
-        for n in order
-    ]
+    total = gradients(node, dy)
+    number = {n: i for i, n in enumerate(reversed(total))}
+    uses = Counter(parent for n in number for parent in n.parents)
+    boxes = [drawing.Box(n.name, bool(n.parents), _shown(total[n]) if uses[n] > 1 else "") for n in number]
     wires = [
         drawing.Wire(number[parent], i, _shown(parent.value), _shown(g))
         for n, i in number.items()
-        for parent, g in zip(n.parents, sent[n], strict=True)
+        for parent, g in zip(n.parents, n.vjp(total[n]), strict=True)
     ]
     end = drawing.Wire(number[node], len(boxes), _shown(node.value), _shown(total[node]))
     return [*boxes, drawing.Box("")], [*wires, end]
@@ -397,12 +336,7 @@ def _shown(x: Array) -> str:
     shape = tuple(x.shape)
     if len(shape) > 2 or not 0 < math.prod(shape) <= 4:
         return str(shape)
-    if not shape:
-        return _digits(x)
-    if len(shape) == 1:
-        return "\n".join(_digits(x[i]) for i in range(shape[0]))
-    return "\n".join("  ".join(_digits(x[i, j]) for j in range(shape[1])) for i in range(shape[0]))
-
-
-def _digits(x: Array) -> str:
-    return f"{float(x) + 0.0:.3g}"  # no minus sign before a zero
+    n, m = (*shape, 1, 1)[:2]
+    rows = namespace(x).reshape(x, (n, m))
+    # Adding 0 takes the minus sign from a zero.
+    return "\n".join("  ".join(f"{float(rows[i, j]) + 0.0:.3g}" for j in range(m)) for i in range(n))

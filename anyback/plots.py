@@ -216,12 +216,13 @@ def descent(
     f : callable
         ``f(x)`` gives the height at the points x (2, rows, columns), elementwise: (rows, columns).
     paths : mapping of str to array (n, 2)
-        The points of each path, in order, by the name it has in the legend. A dot marks where it starts, a
-        cross where it ends. What leaves the window far behind is cut off.
+        The points of each path, in order, by the name it has in the legend; a name that is empty or begins
+        with an underscore is not in it. A dot marks where it starts, a cross where it ends. What leaves the
+        window far behind is cut off.
     path : str or Path, optional
         Where to save the picture; its ending says the format.
     window : (left, right, bottom, top)
-        What is seen of the plane.
+        What is seen of the plane; left may be larger than right, and bottom than top.
     axes : matplotlib.axes.Axes, optional
         Where to draw; by default in a figure of its own.
 
@@ -233,7 +234,8 @@ def descent(
     Raises
     ------
     ValueError
-        If a path is not of shape (n, 2) with n >= 1, or the function has no finite value in the window.
+        If a path is not of shape (n, 2) with n >= 1, the window has no area, or the function no finite value
+        in it.
 
     Examples
     --------
@@ -243,20 +245,21 @@ def descent(
     ['lr = 0.1']
     """
     left, right, bottom, top = window
+    if not 0.0 < abs((right - left) * (top - bottom)) < math.inf:
+        raise ValueError(f"window must be (left, right, bottom, top) with a finite area, got {window}")
     x = np.stack(np.meshgrid(np.linspace(left, right, 201), np.linspace(bottom, top, 201)))
-    height = np.asarray(f(x), dtype=float)
-    if height.shape != x.shape[1:] or not np.isfinite(height).any():
-        raise ValueError(
-            f"f must give finite numbers of shape {x.shape[1:]} for x {x.shape}, got {height.shape}"
-        )
-    figure = _figure(5.2, 4.2) if axes is None else axes.figure
+    height = np.ma.masked_invalid(np.asarray(f(x.copy()), dtype=float))
+    if height.shape != x.shape[1:] or not height.count():
+        got = f"{height.count()} of shape {height.shape}"
+        raise ValueError(f"f must give finite numbers of shape {x.shape[1:]} for x {x.shape}, got {got}")
+    figure = _figure(5.2, 4.2) if axes is None else axes.figure.canvas.figure  # of a subfigure the whole
     axes = figure.add_subplot() if axes is None else axes
     # Equal steps of the share of the plane below them: a narrow valley and a steep wall both have some.
-    levels = np.unique(np.quantile(height[np.isfinite(height)], np.linspace(0.0, 1.0, 16) ** 1.5))
+    levels = np.unique(np.quantile(height.compressed(), np.linspace(0.0, 1.0, 16) ** 1.5))
     if len(levels) > 1:
         axes.contourf(*x, height, levels=levels, cmap="Greys_r", alpha=0.22)
         axes.contour(*x, height, levels=levels, colors=_GREY, linewidths=0.5, alpha=0.6)
-    centre, reach = np.array([left + right, bottom + top]) / 2, 20 * np.array([right - left, top - bottom])
+    centre, reach = np.array([left + right, bottom + top]) / 2, 20 * np.abs([right - left, top - bottom])
     for i, (name, points) in enumerate(paths.items()):
         way = np.asarray(points, dtype=float)
         if way.ndim != 2 or way.shape[1] != 2 or not len(way):
@@ -273,7 +276,8 @@ def descent(
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="$x_0$", ylabel="$x_1$")
     _bare(axes)
     axes.grid(False)
-    axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=8)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=8)
     return _saved(figure, path)
 
 

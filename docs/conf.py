@@ -32,6 +32,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 html_theme = "furo"
 html_title = "anyback"
+html_static_path = ["_static"]
+html_css_files = ["gallery.css"]
 
 
 def shapes(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:

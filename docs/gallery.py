@@ -11,6 +11,7 @@ from typing import Any
 from sphinx_gallery.scrapers import figure_rst
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+PICTURES = tempfile.TemporaryDirectory()
 ORDER = re.findall(r"\((\w+)\.py\)", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
 
 
@@ -21,7 +22,7 @@ def place(name: str) -> int:
 
 def arguments(conf: Any, script: Any) -> list[str]:
     """What a script is run with: its pictures stay out of the checkout."""
-    return ["--backend", "numpy", "--output", tempfile.mkdtemp()]
+    return ["--backend", "numpy", "--output", PICTURES.name]
 
 
 def pictures(block: Any, variables: dict[str, Any], conf: dict[str, Any]) -> str:

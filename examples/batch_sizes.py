@@ -119,7 +119,7 @@ for size, lr in ((n, 0.5), (16, 0.2), (1, 0.05)):
 #
 # Left, estimates by their part along the full gradient and by the direction across it in which samples
 # differ most. Every cloud has its middle in the black cross; what lies left of 0 points uphill. Middle,
-# variance against B. Right, the loss of all samples after each update.
+# variance against B. Right, the loss of all samples after each update, in nats: by the natural logarithm.
 
 length = np.sqrt(np.sum(g * g))
 along = g / length

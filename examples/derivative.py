@@ -16,7 +16,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-from textbook import backend, full, save
+from textbook import backend, save
 
 import anyback as ab
 from anyback.parameters import Layout
@@ -26,9 +26,9 @@ from anyback.solvers import numerical_gradient
 # %%
 # A slope is the best straight line
 # ---------------------------------
-# A formula of the library returns its value and its vjp, and ``vjp(1.0)`` is the slope. With a tenth of the
-# step the line is wrong by a hundredth: the error shrinks as e squared, and error / e^2 settles at half the
-# second derivative, here -tanh(x) (1 - tanh(x)^2).
+# A formula of the library returns its value and its vjp (vector-Jacobian product), and ``vjp(1.0)`` is the
+# slope. With a tenth of the step the line is a hundredth as wrong: the error shrinks as e squared, and
+# error / e^2 settles at half the second derivative, here -tanh(x) (1 - tanh(x)^2).
 
 x = backend.asarray(np.array([0.5]))
 y, vjp = ab.activations.tanh(x)
@@ -104,7 +104,7 @@ def counted(f, calls):
 sizes, nudging, chaining = [], [], []
 print("\n             calls of                multiplications")
 print("parameters   loss  gradient       by nudging   backpropagation   ratio")
-for width in (2, 4, 8, 16, 24, *((48, 64) if full else ())):
+for width in (2, 4, 8, 16, 24, 48, 64):
     layout, w, loss, gradient = problem(width, inputs=width)
     matrices = [p.size for p in layout.arrays(backend.to_numpy(w)).values() if p.ndim == 2]
     forwards, backwards = 32 * sum(matrices), 32 * (sum(matrices) + sum(matrices[1:]))

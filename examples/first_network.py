@@ -29,8 +29,9 @@ print(f"{len(x)} pictures of digits to learn from, {len(x_test)} to be tested on
 # %%
 # relu(dot(W, x) + b)
 # -------------------
-# 16 units look at the 64 pixels of one picture, spelled as in the text. Then the same two layers of the
-# library: they take a batch with a sample in each row, and so multiply from the other side, X W^T + b.
+# 16 units look at the 64 pixels of one picture, spelled as in F. Chollet, "Deep Learning with Python" (2nd
+# edition, 2021), chapter 2. Then the same two layers of the library: they take a batch with a sample in each
+# row, and so multiply from the other side, X W^T + b.
 
 model, _ = ab.MLP([16], 10).bind((64,))
 layout = Layout(model.specs())
@@ -54,7 +55,8 @@ print("  by layers", *(f"{float(by_layers[0, i]):6.3f}" for i in range(10)), " .
 # ----------------------------------
 # Units that start as equals stay equals: the same inputs give them the same gradient. So the matrices begin
 # as random numbers; biases may be 0. The network knows nothing yet: its accuracy is no better than a guess
-# among ten, its loss no better than log 10 = 2.303, which is that of giving each digit the same chance.
+# among ten, its loss no better than log 10 = 2.303 nats (the logarithm is the natural one), which is that of
+# giving each digit the same chance.
 
 
 def show(name, pred):
@@ -118,9 +120,9 @@ print(f"largest difference of loop and Trainer: {float(difference):g}")
 # What the units look for
 # -----------------------
 # Left, the loss falls, with noise: each batch is another sample. Right, each row of W as a picture, blue
-# where its unit wants ink and red where it wants none. What was noise has become strokes and holes. A few
-# are almost as they were: where relu gives 0 no gradient comes back, and a unit that is silent for nearly
-# every picture learns next to nothing.
+# where its unit wants ink and red where it wants none, all on one scale from -0.8 to 0.8. What was noise has
+# become strokes and holes. A few are almost as they were: where relu gives 0 no gradient comes back, and a
+# unit that is silent for nearly every picture learns next to nothing.
 
 before, after = (layout.arrays(backend.to_numpy(v)) for v in (first, w))
 answers = np.sum(x @ after["0.weight"].T + after["0.bias"] > 0, axis=0) / len(x)

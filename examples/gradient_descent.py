@@ -5,9 +5,10 @@ Gradient descent
 The slope of a function says which way is down. Take a small step that way, ask again, and go on:
 
 .. math:: x \leftarrow x - \eta \, \nabla f(x), \qquad
-          \frac{\partial f}{\partial x_i} \approx \frac{f(x + h e_i) - f(x - h e_i)}{2h}
+          \frac{\partial f}{\partial x_i} \approx \frac{f(x + h e_i) - f(x - h e_i)}{2h}\,,
 
-Nothing else is needed, not even a derivative by hand. The size of the step, the learning rate :math:`\eta`,
+with h a small step and :math:`e_i` the unit vector of coordinate i. Nothing else is needed, not even a
+derivative by hand. The size of the step, the learning rate :math:`\eta`,
 decides whether it arrives, creeps or runs away; and where it comes to rest is flat, but not always a minimum.
 """
 
@@ -23,7 +24,8 @@ from anyback.solvers import gradient_descent, numerical_gradient
 # ----------------------------------
 # For :math:`f(x) = x_0^2 + x_1^2` the gradient is :math:`2x`. The central difference asks the function at two
 # points for each coordinate, and for a parabola it is exact but for rounding. The function, the start, the
-# step h and the learning rate are those of S. Saitoh, "Deep Learning from Scratch" (2016), chapter 4.
+# step h and the learning rate are those of K. Saitoh, "Deep Learning from Scratch" (O'Reilly Japan, 2016, in
+# Japanese), chapter 4.
 
 
 def bowl(x):

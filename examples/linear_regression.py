@@ -59,10 +59,12 @@ for step in range(10):
 # %%
 # The normal equation
 # -------------------
-# The best line needs no steps: where the gradient over all samples is zero, :math:`X^T X \theta = X^T y`.
-# Forming :math:`X^T X` would square the condition of the problem, so it is solved by the singular value
-# decomposition (G. Golub and C. Van Loan, "Matrix computations", 2013). If a feature is there twice, the data
-# cannot say how the slope is shared between the two: the solver reports it, and gives the smallest weights.
+# The best line needs no steps: where the gradient over all samples is zero, :math:`X^T X \theta = X^T y`. X
+# has the samples as rows, with a column of ones, and theta = (w, b). Forming :math:`X^T X` would square the
+# condition of the problem, the factor by which it magnifies errors, so it is solved by the singular value
+# decomposition (G. Golub and C. Van Loan, "Matrix computations", 2013). "Rank 1 of 1": the one feature has
+# one best weight. If it is there once more, doubled, the data cannot say how the slope is shared between the
+# two: the solver reports it, and gives the smallest weights.
 
 column = x[:, None]
 best = least_squares(column, y)
@@ -99,9 +101,9 @@ print(f"1/2N, lr not doubled      {lr:7.2f} {w:10.7f} {b:10.7f}   {difference:.1
 # %%
 # The line finds the points
 # -------------------------
-# On the left the line after each of the ten steps, from light to dark. On the right the same steps in the
-# plane of w and b, over the contours of the loss of all five samples: single samples zigzag, all together
-# come down on a smooth path.
+# On the left the line after each of the ten steps, from light to dark. On the right the plane of w and b,
+# with the contours of the loss of all five samples: the same ten steps zigzag, the fifty steps of all samples
+# together come down on a smooth path.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7))
 ends, steps = np.array([-2.3, 2.3]), [to_numpy(p) for p in path]

@@ -1,6 +1,6 @@
 """
-One neuron, a network of neurons, and what bends them
-=====================================================
+A neuron, a network of neurons, and activation functions
+========================================================
 
 A neuron weighs its inputs, adds a bias and passes the sum through an activation function:
 
@@ -85,9 +85,9 @@ print(f"largest difference of dy/dx        {float(xp.max(xp.abs(library_dx - dx)
 # For most of them the derivative is a formula of the output y, and backpropagation need not keep
 # the input. That works where the function never turns around. GELU, SiLU and Mish do: below zero
 # they fall and then rise, one y belongs to two slopes, and their derivative needs x. The table
-# compares the formula with the library's vjp on 400 points. The steepest slope matters in deep
-# networks: the sigmoid passes on a quarter of a gradient at the very best. (s and a are the two
-# constants of SELU.)
+# compares the formula with the library's vjp on 401 points. The steepest slope matters in deep
+# networks: the sigmoid passes on a quarter of a gradient at the very best. ("scale" and "alpha" are
+# the constants of SELU: G. Klambauer et al., "Self-normalizing neural networks", 2017.)
 
 
 def above(y):
@@ -95,7 +95,7 @@ def above(y):
     return xp.astype(y > 0.0, y.dtype)
 
 
-scale, alpha = 1.0507009873554805, 1.6732632423543772  # of SELU (Klambauer et al., 2017)
+scale, alpha = 1.0507009873554805, 1.6732632423543772  # of SELU
 from_output = {
     "identity": ("1", lambda y: xp.ones_like(y)),
     "sigmoid": ("y (1 - y)", lambda y: y * (1.0 - y)),
@@ -105,24 +105,24 @@ from_output = {
     "leaky_relu": ("1 if y > 0 else 0.01", lambda y: 0.01 + 0.99 * above(y)),
     "elu": ("1 if y > 0 else y + 1", lambda y: xp.where(y > 0.0, 1.0, y + 1.0)),
     "celu": ("1 if y > 0 else y + 1", lambda y: xp.where(y > 0.0, 1.0, y + 1.0)),
-    "selu": ("s if y > 0 else y + s a", lambda y: xp.where(y > 0.0, scale, y + scale * alpha)),
+    "selu": ("scale if y > 0 else y + scale alpha", lambda y: xp.where(y > 0.0, scale, y + scale * alpha)),
     "softplus": ("1 - exp(-y)", lambda y: 1.0 - xp.exp(-y)),
     "softsign": ("(1 - |y|)^2", lambda y: (1.0 - xp.abs(y)) ** 2.0),
 }
 rows = {"softmax", "log_softmax", "maxout"}  # these mix the elements of a row
 names = [name for name in ab.activations.__all__ if name not in rows]
 
-t = np.linspace(-4.0, 4.0, 400)
+t = np.linspace(-4.0, 4.0, 401)
 x = backend.asarray(t)
 columns = 5
 figure, axes = plt.subplots(math.ceil((len(names) + 1) / columns), columns, figsize=(9, 5.6))
-print("\nfunction      derivative from the output   difference   steepest")
+print("\nfunction      derivative from the output            difference   steepest on [-4, 4]")
 for name, panel in zip(names, axes.flat, strict=False):
     y, vjp = getattr(ab.activations, name)(x)
     slope = vjp(xp.ones_like(x))
     text, formula = from_output.get(name, ("needs x", None))
     difference = f"{float(xp.max(xp.abs(formula(y) - slope))):.1e}" if formula else "      -"
-    print(f"{name:13s} {text:28s} {difference}      {float(xp.max(slope)):8.2f}")
+    print(f"{name:13s} {text:37s} {difference}      {float(xp.max(slope)):8.2f}")
     panel.plot(t, backend.to_numpy(y), label="$y$")
     panel.plot(t, backend.to_numpy(slope), "--", label="$dy/dx$")
     panel.set(title=name, ylim=(-1.9, 2.1), xticks=[-4, 0, 4], yticks=[-1, 0, 1, 2])

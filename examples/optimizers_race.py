@@ -3,15 +3,11 @@ The race of the optimizers
 ==========================
 
 Every optimizer is one pure function, ``w, slots = opt.step(w, g, slots, t)``: weights and gradient in,
-weights out, and from one update to the next a memory that is called its slots. First three small sums that
-say what the memory does. Then a race of all of them: down a valley, down the same valley turned by
-45 degrees, past a saddle, and through the training of a network.
-
-A race is fair only if each runs at its own best learning rate. So 23 rates are tried at once: weights with a
-leading axis, (23, P), are 23 runs side by side, and their learning rates a column, (23, 1).
+weights out, and from one update to the next a memory that is called its slots. First, what the memory does.
+Then a race: down a valley, down the same valley turned by 45 degrees, past a saddle, and through the training
+of a network. It is fair only if each runs at its own best learning rate. So 23 rates are tried at once:
+weights with a leading axis, (23, P), are 23 runs side by side, and their learning rates a column, (23, 1).
 """
-
-from itertools import accumulate, cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,10 +24,9 @@ optimizers = {name: getattr(ab.optimizers, name)() for name in ab.optimizers.__a
 # %%
 # Momentum is a weighted sum of past gradients
 # --------------------------------------------
-#
 # The recursion v = 0.9 v + g, unrolled, is the sum of 0.9^(t - s) g(s) over all s up to t: each gradient
-# counts 0.9 times as much as the next. Gradients that agree add up to 1 / (1 - 0.9) = 10 times one of them;
-# those that change sign at every step nearly cancel. Both ways of computing v give the same numbers.
+# counts 0.9 times as much as the next. Gradients that agree add up to 1 / (1 - 0.9) = 10 times one of them,
+# those that change sign at every step to 1 / (1 + 0.9), about half.
 
 gradients = Draw(0, "gradients").normal((10, 3))
 opt, w = ab.Momentum(), backend.asarray(np.zeros(3))
@@ -45,47 +40,34 @@ print("  as a weighted sum", *(f"{v:16.12f}" for v in 0.9 ** np.arange(9, -1, -1
 # %%
 # A gradient that never changes
 # -----------------------------
-#
 # With lr = 1 and g = 1, how large is step t? AdaGrad divides by the root of the *sum* of all squares: its
 # steps shrink as 1 / sqrt(t), for ever. RMSProp divides by the root of a running *mean* of squares: its steps
 # settle at 1. But they begin at 10, because its mean starts from zero and is too small at first.
 #
 # Adam repairs that start. A running mean of t ones is 1 - rho^t, so it divides by 1 - rho^t (Kingma and Ba,
-# "Adam: a method for stochastic optimization", 2015). Some texts drop the power and divide by 1 - rho. That
-# is right at t = 1 only. Being the same factor for all t, it corrects nothing: the last column is 0.316 times
-# the one without correction, in every row. Steps are twice too long at t = 10 and end three times too
-# short, and the "mean" of gradients that are all 1 comes out as 10.
+# "Adam: a method for stochastic optimization", 2015). Some texts drop the power and divide by 1 - rho, which
+# is right at t = 1 only. It corrects nothing: the last column is 0.316 times the one without correction, in
+# every row. Steps are twice too long at t = 10 and end three times too short; a mean of ones comes out as 10.
 
-one = backend.asarray(np.ones(1))
-
-
-def slots_and_steps(opt, updates=1000):
-    """Return the slots and the size of every step where the gradient is always 1."""
+one, t, runs = backend.asarray(np.ones(1)), np.arange(1, 1001), []
+for opt in (ab.AdaGrad(lr=1.0), ab.RMSProp(lr=1.0), ab.Adam(lr=1.0)):
     slots, rows = opt.init(one), []
-    for t in range(1, updates + 1):
-        w, slots = opt.step(one, one, slots, t)
-        rows.append([float(a[0]) for a in (*slots, one - w)])
-    return np.array(rows).T
-
-
-_, adagrad = slots_and_steps(ab.AdaGrad(lr=1.0))
-_, rmsprop = slots_and_steps(ab.RMSProp(lr=1.0))
-m, v, adam = slots_and_steps(ab.Adam(lr=1.0))
+    for i in t.tolist():
+        w, slots = opt.step(one, one, slots, i)
+        rows.append([float(a[0]) for a in (*slots, one - w)])  # what it remembers, and the step
+    runs.append(np.array(rows).T)
+(_, adagrad), (_, rmsprop), (m, v, adam) = runs
+uncorrected, no_power = m / np.sqrt(v), m / (1 - 0.9) / np.sqrt(v / (1 - 0.999))
 print("\nsize of step t  AdaGrad   RMSProp   Adam: by 1 - rho^t   not corrected   by 1 - rho")
-for t in (1, 10, 100, 1000):
-    i = t - 1
-    uncorrected, no_power = m[i] / np.sqrt(v[i]), m[i] / (1 - 0.9) / np.sqrt(v[i] / (1 - 0.999))
-    line = f"  t = {t:<6}{adagrad[i]:11.4f}{rmsprop[i]:10.4f}{adam[i]:21.4f}"
-    print(f"{line}{uncorrected:16.4f}{no_power:13.4f}")
-print(f"at t = 1000, mean of g:   by 1 - rho^t {m[-1] / (1 - 0.9**1000):.4f}, by 1 - rho {m[-1] / 0.1:8.4f}")
-print(
-    f"             mean of g^2: by 1 - rho^t {v[-1] / (1 - 0.999**1000):.4f}, by 1 - rho {v[-1] / 0.001:.4f}"
-)
+for i in (0, 9, 99, 999):
+    print(f"  t = {t[i]:<6}{adagrad[i]:11.4f}{rmsprop[i]:10.4f}{adam[i]:21.4f}", end="")
+    print(f"{uncorrected[i]:16.4f}{no_power[i]:13.4f}")
+for name, mean, rho in (("g:  ", m[-1], 0.9), ("g^2:", v[-1], 0.999)):
+    print(f"mean of {name} by 1 - rho^t {mean / (1 - rho**1000):.4f}, by 1 - rho {mean / (1 - rho):8.4f}")
 
 # %%
 # Four problems
 # -------------
-#
 # Each gives value and gradient at w (..., P). The valley x^2 / 20 + y^2 from (-7, 2) is that of Saitoh, "Deep
 # Learning from Scratch" (2016). The saddle is x^2 / 2 + (1 + cos y) / 5: from (-2, 0.001), the way down along
 # y begins all but flat; it ends at y = pi. The network learns handwritten digits, 6 epochs in batches of 64;
@@ -128,13 +110,12 @@ def network(w, x, y):
 # %%
 # The race
 # --------
-#
 # Of the 23 rates, the best is the one with the lowest mean value over the whole way: fast, and safe.
 
 rates = 10.0 ** (np.arange(-12, 11) / 4)
 
 
-def race(problem, start, batches):
+def race(problem, start, batches=((),) * 41):
     """Return for every optimizer its best rate, and the values and the points of that way."""
     problem, best = backend.compile(problem), {}
     for name, opt in optimizers.items():
@@ -150,57 +131,48 @@ def race(problem, start, batches):
     return best
 
 
-start, no_batches = np.array([-7.0, 2.0]), [()] * 41
 races = {
-    "valley": race(valley, start, no_batches),
-    "turned": race(turned, start @ turn, no_batches),
-    "saddle": race(saddle, [-2.0, 1e-3], no_batches),
+    "valley": race(valley, [-7.0, 2.0]),
+    "turned": race(turned, [-7.0, 2.0] @ turn),
+    "saddle": race(saddle, [-2.0, 1e-3]),
     "digits": race(network, weights, batches),
 }
 
 # %%
 # Plain descent and both momenta do not notice that the valley was turned: the same figures to the last place.
 # AdaGrad and RMSProp divide each coordinate by its own size. That makes a valley along the axes round, and
-# they end 1e-16 above its floor; turned, they are no better than plain descent. At the saddle they are lucky
-# again: the tiny slope along y is blown up at once, where the others wait some twenty updates to pass it.
-# RAdam, which does not trust its mean of squares at first, waits with them. On the network the field is
-# closer, and its order changes with the seed; what differs most is the best rate, by a factor of 1,800.
+# they end 1e-16 above its floor; turned, they get about as far as plain descent. At the saddle, to divide, or
+# to take the sign, blows up the tiny slope along y at once. Plain descent, momenta, and RAdam, which does not
+# divide at first, wait some twenty updates. The order on the network changes with the seed; what differs most
+# is the best rate, by a factor of 1,800.
 
 print("\nat the best rate of 23:  valley            turned            saddle           digits")
 print("after 40 (132) updates   lr     height     lr     height     lr    to pass    lr      loss  held out")
 for name in optimizers:
-    line = f"{name:20}"
-    for problem in ("valley", "turned"):
-        rate, values, _ = races[problem][name]
-        line += f"{rate:8.3g}{values[-1]:10.1e}"
-    rate, values, _ = races["saddle"][name]
-    line += f"{rate:8.3g}{np.argmax(values < 0.2):7d}"
-    rate, values, points = races["digits"][name]
-    pred, _ = model(layout.params(backend.asarray(points[-1]), stats), backend.asarray(x_test, "float64"))
+    a, b, c, d = (races[key][name] for key in races)
+    pred, _ = model(layout.params(backend.asarray(d[2][-1]), stats), backend.asarray(x_test, "float64"))
     accuracy = float(ab.metrics.accuracy(pred, backend.asarray(y_test)))
-    print(f"{line}{rate:11.3g}{values[-1]:8.4f}{accuracy:9.4f}")
+    print(f"{name:20}{a[0]:8.3g}{a[1][-1]:10.1e}{b[0]:8.3g}{b[1][-1]:10.1e}", end="")
+    print(f"{c[0]:8.3g}{np.argmax(c[1] < 0.2):7d}{d[0]:11.3g}{d[1][-1]:8.4f}{accuracy:9.4f}")
 
 # %%
 # The ways, a dot for each update. Those of the turned valley are turned back: where both lie on each other,
 # the optimizer does not care which way the axes point.
 
-figure = plt.figure(figsize=(9, 8.6))
-halves = zip(
-    figure.subfigures(2),
-    ("down the valley, and down the turned valley", "past the saddle"),
-    (valley, saddle),
-    ({"valley": np.eye(2), "turned": turn.T}, {"saddle": np.eye(2)}),
-    ((-8, 4, -2.4, 2.4), (-2.3, 2.3, -0.6, 4.6)),
-    strict=True,
+scenes = (
+    ("down the valley, and down the turned valley", valley, ("valley", "turned"), (-8, 4, -2.4, 2.4)),
+    ("past the saddle", saddle, ("saddle",), (-2.3, 2.3, -0.6, 4.6)),
 )
-for half, title, problem, turns, window in halves:
-
-    def height(x, problem=problem):
-        return backend.to_numpy(problem(backend.asarray(np.moveaxis(x, 0, -1)))[0])
-
-    for name, axes in zip(optimizers, half.subplots(3, 4, sharex=True, sharey=True).flat, strict=True):
-        paths = {key: races[key][name][2] @ back for key, back in turns.items()}
-        plots.descent(height, paths, window=window, axes=axes)
+figure = plt.figure(figsize=(9, 8.6))
+for half, (title, problem, keys, window) in zip(figure.subfigures(2), scenes, strict=True):
+    panels = half.subplots(-(-len(optimizers) // 4), 4, sharex=True, sharey=True)
+    for name, axes in zip(optimizers, panels.flat, strict=False):
+        plots.descent(
+            lambda x, f=problem: backend.to_numpy(f(backend.asarray(np.moveaxis(x, 0, -1)))[0]),
+            {key: races[key][name][2] @ (turn.T if key == "turned" else np.eye(2)) for key in keys},
+            window=window,
+            axes=axes,
+        )
         axes.set(title=name, xlabel="", ylabel="")
         axes.get_legend().remove()
     half.legend(*axes.get_legend_handles_labels(), loc="upper right", ncols=2, fontsize=9, borderaxespad=0)
@@ -208,21 +180,3 @@ for half, title, problem, turns, window in halves:
     half.supxlabel("x", fontsize=10)
     half.supylabel("y", fontsize=10)
 save(figure)
-
-# %%
-# The losses of the batches, smoothed as Adam smooths: a running mean from zero, divided by 1 - 0.9^t. Left
-# those that remember one array or none, right those that remember two.
-
-dashes = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))]
-figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(8, 3.6))
-for axes, two in ((left, False), (right, True)):
-    names = [name for name, opt in optimizers.items() if (len(opt.slots) > 1) == two]
-    for name, dash in zip(names, cycle(dashes), strict=False):
-        rate, values, _ = races["digits"][name]
-        t = np.arange(1, len(values))
-        mean = list(accumulate(values[:-1], lambda m, loss: 0.9 * m + 0.1 * loss, initial=0.0))[1:]
-        axes.plot(t, mean / (1 - 0.9**t), linestyle=dash, label=f"{name}, lr = {rate:.3g}")
-    axes.set(xlabel="updates of the network", yscale="log")
-    axes.legend(fontsize=8)
-left.set(ylabel="loss of the batches, running mean")
-save(figure, "network")

@@ -64,8 +64,8 @@ for units, n, (learned, tested, _) in sizes:
 # All for 128 units and 200 digits: L2, also known as weight decay (Krogh and Hertz, "A simple weight decay
 # can improve generalization", 1992); L1, which makes many weights nearly zero (Tibshirani, "Regression
 # shrinkage and selection via the lasso", 1996); dropout, which lets no unit rely on another (Srivastava et
-# al., 2014); and the weights of the epoch whose validation loss was lowest (Prechelt, "Early stopping, but
-# when?", 1998).
+# al., "Dropout: a simple way to prevent neural networks from overfitting", 2014); and the weights of the
+# epoch whose validation loss was lowest (Prechelt, "Early stopping, but when?", 1998).
 #
 # Knowing the rule and none of the errors gives a training accuracy near 0.8. So a good remedy has a worse
 # training accuracy than none, a better test accuracy, and a validation loss that hardly rises. Each has a

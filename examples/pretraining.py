@@ -1,14 +1,14 @@
 r"""
 Pretraining a deep network, layer by layer
 ==========================================
-Deep networks of sigmoids did not train until Hinton, Osindero and Teh ("A fast learning algorithm for deep
-belief nets", 2006) let each layer first learn, without labels, to explain the one below. Such a layer is a
-restricted Boltzmann machine: binary units v and h with the energy
+Deep networks of sigmoids were hard to train by gradient descent alone until Hinton, Osindero and Teh ("A
+fast learning algorithm for deep belief nets", 2006) let each layer first learn, without labels, to explain
+the one below. Such a layer is a restricted Boltzmann machine: binary units v and h with the energy
 
 .. math:: E(v, h) = -b^T v - c^T h - h^T W v, \qquad p(v, h) \propto e^{-E(v, h)}.
 
 Stacked, these machines are a deep belief network. Here their weights become the first ones of a classifier
-that gradient descent alone leaves at chance.
+that gradient descent alone hardly moves.
 """
 
 from functools import partial
@@ -99,9 +99,9 @@ for layer in range(depth):
 # 64 pixels, four hidden layers of 64 sigmoids, ten classes; the same learning rate, momentum and order of
 # digits. The uniform beginning is the usual one of that time (Glorot and Bengio, "Understanding the
 # difficulty of training deep feedforward neural networks", 2010, eq. 1). "Shuffled" has the pretrained
-# numbers in random places: their size without what they have learned. Erhan et al. asked for that difference
-# ("Why does unsupervised pre-training help deep learning?", 2010). An initializer is any function of a shape
-# and a draw, so it may hand over given values.
+# numbers in random places: their size without what they have learned. (Erhan et al. make a comparison of this
+# kind: "Why does unsupervised pre-training help deep learning?", 2010.) An initializer is any function of a
+# shape and a draw, so it may hand over given values.
 
 uniform = partial(ab.initializers.uniform, low=-(units**-0.5), high=units**-0.5)
 
@@ -138,14 +138,14 @@ for name, model in networks.items():
     print(f"{name:30} " + "".join(f"{curves[name][e - 1]:7.3f}" for e in shown))
 
 # %%
-# With uniform weights the sigmoids stay at chance, one in ten, and Glorot's hardly help: the error that
-# reaches the lower layers is too small to move them (``--full`` waits a hundred epochs). Pretrained, the
-# same network is good after a few epochs. Shuffled weights come later and less far: part of the gain is
-# their size, the rest is what the machines have learned. Today nobody needs either: units that do not
-# saturate, with weights of the right size, train from nothing, and as well.
+# With uniform weights the sigmoids stay at chance, one in ten, and Glorot's leave it late: 0.16 after 30
+# epochs, 0.34 after a hundred (``--full``). The error that reaches the lower layers is too small to move
+# them. Pretrained, the same network is good after a few epochs. Shuffled weights come later and less far:
+# part of the gain is their size, the rest is what the machines have learned. With ReLU and He's weights,
+# which are random and of the right size, the network learns as well without pretraining.
 #
 # Each tile of the picture is what one unit of the first machine looks for, blue where it wants ink and red
-# where not.
+# where not; all have one scale, from -1 (full red) to 1 (full blue).
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), width_ratios=[1, 1.25])
 W = stack[0][0]
@@ -157,5 +157,5 @@ dashes = [(0, (1, 1)), (0, (5, 1.5)), (0, (5, 1, 1, 1)), "-", (0, (9, 2))]
 for (name, curve), style in zip(curves.items(), dashes, strict=True):
     axes[1].plot(range(1, epochs + 1), curve, linestyle=style, label=name)
 axes[1].set(title="five beginnings", xlabel="epoch", ylabel="accuracy on test digits", ylim=(0, 1.02))
-axes[1].legend(loc=(0.1, 0.36), handlelength=3)
+axes[1].legend(loc=(0.52, 0.4) if full else (0.1, 0.36), handlelength=3)
 save(figure)

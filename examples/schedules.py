@@ -24,11 +24,11 @@ from anyback.random import Draw, Purpose
 # ---------------
 #
 # Find the mean of numbers x that come one at a time, by descent on (w - x)^2 / 2: w = w - lr (w - x). The
-# true mean is 0, the variance 1, the start w = 5. A constant rate shrinks the distance by 1 - lr an update,
-# until the mean of w^2 stays at lr / (2 - lr). Robbins and Monro ("A stochastic approximation method", 1951)
-# ask of the rates that their sum be infinite, to get anywhere, and the sum of their squares finite, to come
-# to rest. 1 / (1 + t) is such a schedule, and turns descent into something well known: w is then the running
-# mean of all x so far.
+# true mean is 0, the variance 1, the start w = 5. A constant rate shrinks the distance by the factor 1 - lr
+# an update, until the mean of w^2 stays at lr / (2 - lr). Robbins and Monro ("A stochastic approximation
+# method", 1951) ask of the rates that their sum be infinite, to get anywhere, and the sum of their squares
+# finite, to come to rest. 1 / (1 + t) is such a schedule, and turns descent into something well known: w is
+# then the running mean of all x so far.
 
 rates = {f"Constant({lr})": schedules.Constant(lr) for lr in (0.5, 0.1, 0.02)}
 rates["InverseTime(1, 1)"] = schedules.InverseTime(1.0, decay=1.0)
@@ -51,11 +51,11 @@ print(f"InverseTime(1, 1) against the mean of the 500 numbers: largest differenc
 # Every schedule on one network
 # -----------------------------
 #
-# Handwritten digits, a tenth of whose training labels are drawn at random: noise that stays. All schedules go
-# up to 0.2, which is large with a momentum of 0.9; 20 epochs in batches of 32 are 900 updates. Loshchilov and
-# Hutter ("SGDR", 2017) restart the cosine, each period twice as long as the last; Smith ("Cyclical learning
-# rates", 2017) goes up and down; Smith and Topin ("Super-convergence", 2018) do so once; Goyal et al.
-# ("Accurate, large minibatch SGD", 2017) warm up.
+# Handwritten digits, a tenth of whose training labels are drawn at random: noise that stays. All schedules
+# but "Constant, a tenth" go up to 0.2, which is large with a momentum of 0.9; 20 epochs in batches of 32 are
+# 900 updates. Loshchilov and Hutter ("SGDR", 2017) restart the cosine, each period twice as long as the last;
+# Smith ("Cyclical learning rates", 2017) goes up and down; Smith and Topin ("Super-convergence", 2017) do so
+# once; Goyal et al. ("Accurate, large minibatch SGD", 2017) warm up.
 
 epochs, size, top = 20, 32, 0.2
 (x, y), (x_test, y_test) = ab.datasets.digits()
@@ -118,9 +118,9 @@ for k, name in enumerate(rates):
 # %%
 # The constant rate is held up by its noise, and a tenth of it is still on the way. The five schedules that
 # stay large for long and end near zero are lowest, in an order that changes with the seed. Those that fall
-# early are higher, and InverseTime, which falls first, is higher than the constant rate: its sum of rates is
-# infinite, but not within 900 updates. Held out, all are a few of 359 images apart: a lower training loss
-# means here that more wrong labels were learned, too.
+# early are higher. With this seed InverseTime, which falls first, is even higher than the constant rate: its
+# sum of rates is infinite, but not within 900 updates. Held out, all are a few of 359 images apart with this
+# seed: a lower training loss means here that more wrong labels were learned, too.
 #
 # A `Trainer` with the schedule in place of the rate does the same training, one network at a time.
 
@@ -130,8 +130,8 @@ trainer.fit(x, y, epochs=epochs, batch_size=size, verbose=0)
 print(f"Cosine alone, by Trainer: training loss {trainer.evaluate(x, y)['loss']:.4f}")
 
 # %%
-# Above each rate, below it the mean loss of each epoch; grey is the constant rate. See how the loss drops
-# where the rate drops (Step, Piecewise), and jumps where it restarts.
+# Above each rate, below it the mean loss of each epoch, and in numbers the final training loss; grey is the
+# constant rate. See how the loss drops where the rate drops (Step, Piecewise), and jumps where it restarts.
 
 means = np.mean(np.reshape(losses, (epochs, -1, len(rates))), axis=1)
 ends = np.arange(1, epochs + 1) * updates // epochs

@@ -8,8 +8,8 @@ A network of one input, three sigmoid units and one linear output draws a curve 
 
 Three steps of different height, place and steepness, added up. Enough of them come as near as one likes
 to any continuous curve (Cybenko, "Approximation by superpositions of a sigmoidal function", 1989); for a
-period of the sine three will do. Gradient descent finds them, one sample at a time. The text trains for
-3000 epochs (``--full``); a tenth of them shows it too.
+period of the sine three will do. Gradient descent finds them, one sample at a time. Textbooks train such a
+network for 3000 epochs (``--full``); a tenth of them shows it too.
 """
 
 import time
@@ -33,8 +33,7 @@ print(f"{len(x)} points of sin on [0, 2 pi), inputs from {x[0, 0]:.2f} to {x[-1,
 # -----------
 # A sigmoid is almost a straight line where its input is small, and three straight lines add up to one. So
 # weights and biases begin with a spread of 2: normal numbers of standard deviation 2, which let each unit
-# bend somewhere within [-1, 1). Half the squared error is the text's loss: its derivative is the error
-# itself.
+# bend somewhere within [-1, 1). The loss is half the squared error: its derivative is the error itself.
 
 
 @loss(targets="reals")
@@ -115,9 +114,9 @@ print(f"largest error of the last fit: {np.max(np.abs(fits[epochs] - y)):.4f}")
 print(f"time: {seconds:.1f} s, {seconds / trainer.updates * 1e6:.0f} microseconds an update")
 
 # %%
-# Above, the fits: the first is a guess, the next has the bends, the others find the ends. Below, the error on
-# the way, and what the network has found: three steps :math:`v_j \sigma(w_j x + b_j)`, drawn around their
-# means. None of them looks like a sine.
+# Above, the fits: the first is that of random weights, the second has the bends already, the last can hardly
+# be told from the sine. Below, the error on the way, and what the network has found: three steps
+# :math:`v_j \sigma(w_j x + b_j)`, drawn around their means. None of them looks like a sine.
 
 figure = plt.figure(figsize=(8.6, 4.8))
 upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.7])

@@ -30,9 +30,10 @@ losses = {"SVM": multiclass_hinge, "softmax": softmax_cross_entropy}
 # Three scores by hand
 # --------------------
 # The picture of the course notes: four pixels, three classes, the right class is the last. The SVM
-# asks that the right score lead every other by 1 and charges what is missing (J. Weston and
-# C. Watkins, 1999): L_i = sum over the other classes of max(0, f_j - f_y + 1). The softmax makes
-# probabilities of the scores and charges L_i = -log p_y.
+# asks that the right score lead every other by 1 and charges what is missing (J. Weston and C.
+# Watkins, "Support vector machines for multi-class pattern recognition", 1999): L_i = sum over the
+# other classes of max(0, f_j - f_y + 1). The softmax makes probabilities of the scores and charges
+# L_i = -log p_y.
 
 W = backend.asarray(np.array([[0.01, -0.05, 0.1, 0.05], [0.7, 0.2, 0.05, 0.16], [0.0, -0.45, -0.2, 0.03]]))
 b = backend.asarray(np.array([0.0, 0.2, -0.3]))
@@ -48,7 +49,8 @@ for name, loss in losses.items():
 
 # %%
 # The SVM pushes down every score that is too near, each with the same force, and the right one up
-# by their number. The softmax pushes each score by its probability.
+# by their number. The softmax pushes each wrong score down by its probability, and the right one up
+# by their sum.
 #
 # The whole loss, and its gradient
 # --------------------------------
@@ -138,8 +140,9 @@ for layers, hidden in enumerate(([], [64], [64, 64]), start=1):
 # What a row of W looks like
 # --------------------------
 # The score of a class is the inner product of its row with the picture: the row is a template.
-# Blue pixels speak for the class, red ones against it. Above is the mean picture of each digit. Ink
-# in the hole of the 0 speaks loudly against it.
+# Blue pixels speak for the class, red ones against it. Above is the mean picture of each digit. Each
+# row of pictures has a scale of its own, with white at 0. Ink in the hole of the 0 speaks loudly
+# against it.
 
 pictures = {"mean": np.stack([x[y == digit].mean(axis=0) for digit in range(10)]), **templates}
 figure, axes = plt.subplots(3, 10, figsize=(9, 3.2), subplot_kw={"xticks": [], "yticks": []})

@@ -19,11 +19,17 @@ plt.style.use(Path(__file__).with_suffix(".mplstyle"))
 
 _parser = argparse.ArgumentParser(description="An example of anyback.")
 _parser.add_argument("--backend", help="numpy, cupy, torch, jax, array_api_strict, ... (default: auto)")
-_parser.add_argument("--full", action="store_true", help="the size of the text, where that takes minutes")
-_parser.add_argument("--output", type=Path, default=Path("pictures"), help="folder for the pictures")
+_parser.add_argument("--full", action="store_true", help="the full size of the source, in scripts that know it")
+_parser.add_argument("--output", type=Path, default=Path("pictures"), help="folder for the pictures (default: ./pictures)")
 _arguments = _parser.parse_args()
 
-backend = ab.backend(_arguments.backend)
+try:
+    backend = ab.backend(_arguments.backend)
+    _arguments.output.mkdir(parents=True, exist_ok=True)
+    if not os.access(_arguments.output, os.W_OK):
+        raise PermissionError(f"no pictures can be written to {_arguments.output}")
+except (ValueError, ab.BackendError, OSError) as error:
+    _parser.exit(2, f"{_parser.prog}: error: {error}\n")
 full = _arguments.full
 pictures = []
 
@@ -32,7 +38,6 @@ def save(figure, name=""):
     """Save a picture as SCRIPT.png, or as SCRIPT-name.png, in the folder of the pictures."""
     script = Path(sys.argv[0]).stem
     path = _arguments.output / f"{script}-{name}.png" if name else _arguments.output / f"{script}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     with Image.open(path) as drawn:  # 64 colours are enough, and a third of the bytes
         few = drawn.convert("RGB").quantize(64, Image.Quantize.MEDIANCUT, kmeans=5, dither=Image.Dither.NONE)

@@ -1,14 +1,17 @@
 r"""
 The vanishing gradient
 ======================
-Backpropagation hands the error down from layer to layer, and each layer's weights get their share:
+A layer makes :math:`z_l = W_l h_{l-1}` and :math:`h_l = f(z_l)`. Backpropagation hands
+:math:`\delta_l = \partial E / \partial z_l`, the gradient of the error E, down from layer to layer, and each
+layer's weights get their share:
 
 .. math:: \delta_l = (W_{l+1}^T \delta_{l+1}) \odot f'(z_l), \qquad
-          \partial E / \partial W_l = \delta_l h_{l-1}^T.
+          \partial E / \partial W_l = \delta_l h_{l-1}^T,
 
-With n units a layer, each multiplies the error by about :math:`\sqrt{n}\,\mathrm{std}(W)\,|f'|`. A factor
-other than 1 is fatal in a deep network: its twentieth power is nothing, or far too much (Hochreiter, 1991;
-Bengio, Simard and Frasconi, "Learning long-term dependencies with gradient descent is difficult", 1994).
+where :math:`\odot` multiplies element by element. With n units a layer, each multiplies the error by about
+:math:`\sqrt{n}\,\mathrm{std}(W)\,|f'|`. A factor other than 1 is fatal in a deep network: its twentieth power
+is nothing, or far too much (Hochreiter, "Untersuchungen zu dynamischen neuronalen Netzen", 1991; Bengio,
+Simard and Frasconi, "Learning long-term dependencies with gradient descent is difficult", 1994).
 There is no training here, only one pass forward and one back through networks as they begin.
 """
 
@@ -57,8 +60,7 @@ def gradient_norms(activation, initializer, depth):
 #
 # The slope is at most 1/4 for the sigmoid and 1 for tanh. Half of ReLU's units have slope 1, which makes
 # sqrt(1/2) in root mean square. Now compare ``factor^19`` with the gradient of the first layer: it tells the
-# order of size over more than forty powers of ten. Only where sigmoid or tanh saturate it is no more than an
-# upper bound.
+# order of size over more than forty powers of ten. Where sigmoid or tanh saturate it is only an upper bound.
 
 depth = 20
 slopes = {"sigmoid": 0.25, "tanh": 1.0, "relu": sqrt(0.5)}

@@ -189,43 +189,96 @@ def test_a_graph_may_be_ten_thousand_gates_deep():
 
 @pytest.mark.parametrize(
     ("value", "got"),
-    [([1.0], "list"), (np.arange(3), "int64"), (np.asarray([True]), "bool"), (1j, "complex")],
+    [([1.0], "list"), (np.arange(3), "numpy int64"), (np.asarray([True]), "numpy bool"), (1j, "complex")],
 )
 def test_inputs_are_floating_point(value, got):
     with pytest.raises(
-        TypeError, match=f"^w must be a Python number or .* floating-point numbers, got {got}$"
+        TypeError, match=f"^w must be a number or an array of floating-point numbers, got {got}$"
     ):
         inputs(w=value)
 
 
+@pytest.mark.parametrize(
+    ("other", "got"),
+    [
+        (np.ones(2, np.float32), "numpy float32"),
+        (np.ones(2) * 1j, "numpy complex128"),
+        (1j, "complex"),
+        ("3", "str"),
+        ([1.0, 2.0], "list"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_does_not_go_with_a_node_is_named(other, got):
+    (x,) = inputs(x=np.ones(2))
+    for make in (lambda: x * other, lambda: maximum(other, x)):
+        with pytest.raises(
+            TypeError, match=rf"^operands of .* must be numpy float64, integers or numbers, got {got}$"
+        ):
+            make()
+    with pytest.raises(TypeError, match=f"^dy must be numpy float64, got {got}$"):
+        gradients(x, other)
+
+
 def test_libraries_and_precisions_do_not_mix():
     x, single = inputs(x=np.ones(2), single=np.ones(2, np.float32))
-    with pytest.raises(TypeError, match=r"^operands of \+ must .*, got numpy float64 and numpy float32$"):
-        x + single
     (y,) = inputs(y=require("array_api_strict").ones(2))
-    for other in (y, y.value):
-        with pytest.raises(
-            TypeError, match=r"operands of \* must .*, got numpy float64 and array_api_strict"
-        ):
+    for other, got in ((single, "numpy float32"), (y, "array_api_strict float64")):
+        with pytest.raises(TypeError, match=rf"^operands of \* must be numpy float64, .*, got {got}$"):
             x * other
-    with pytest.raises(TypeError, match=r"^dy and the value of node must be of one library and precision"):
-        gradients(x, y.value)
+        with pytest.raises(TypeError, match=f"^dy must be numpy float64, got {got}$"):
+            gradients(x, other.value)
+    with pytest.raises(TypeError, match=r"^value of \* must be numpy float32, got numpy float64$"):
+        single * np.arange(2)
 
 
-def test_what_is_no_operand_is_named():
+def test_numbers_and_integers_go_with_every_precision(library):
+    for dtype in ("float32", "float64"):
+        x, z = on(library, dtype, x=[1.0, 2.0], z=[[0.0, 1.0], [2.0, 0.0]])
+        for number in (2, 2.0, np.float64(2.0), np.float32(2.0), np.int64(2)):
+            f = x * number
+            assert f.value.dtype == x.value.dtype and f.name == "* 2"
+        f = lift(losses.softmax_cross_entropy)(z, library.array([1, 0]))
+        check(library, f, 0.22009, {z: [[0.134471, -0.134471], [-0.059601, 0.059601]]}, rtol=1e-4)
+
+
+def test_what_is_no_gate_is_named():
     (x,) = inputs(x=np.ones(2))
-    with pytest.raises(TypeError, match=r"^operands of \* must be nodes, arrays or Python numbers, got str$"):
-        x * "3"
     with pytest.raises(TypeError, match=r"^exponent must be a Python number, got Node$"):
         x**x
     with pytest.raises(TypeError, match=r"unsupported operand"):
         2.0**x
-    with pytest.raises(TypeError, match=r"^operands of exp must contain a Node, got float$"):
+    with pytest.raises(TypeError, match=r"^operands of exp must contain a Node, .*, got float$"):
         exp(3.0)
+    with pytest.raises(TypeError, match=r"^operands of add must contain a Node, .*, got none$"):
+        lift(gates.add)()
+    with pytest.raises(TypeError, match=r"and options none, got Node, Node$"):
+        lift(gates.add)(x, y=x)
     with pytest.raises(TypeError, match=r"^exp must return \(value, vjp\), got ndarray$"):
         lift(np.exp)(x)
+    for value, got in ((None, "NoneType"), ("1", "str"), (np.arange(2), "numpy int64")):
+        with pytest.raises(TypeError, match=f"^value of f must be numpy float64, got {got}$"):
+            lift(lambda a, value=value: (value, lambda dy: dy), "f")(x)
     with pytest.raises(TypeError, match=r"does not support ufuncs"):
         np.exp(x)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "error", "message"),
+    [
+        (None, TypeError, "must be numpy float64, got NoneType"),
+        ([np.ones(2)], TypeError, "must be numpy float64, got list"),
+        (np.ones(2, np.float32), TypeError, "must be numpy float64, got numpy float32"),
+        (np.ones((2, 2)), ValueError, r"must have the shape \(2,\) of its value, got \(2, 2\)"),
+        (1.0, ValueError, r"must have the shape \(2,\) of its value, got \(\)"),
+    ],
+)
+def test_a_wrong_gradient_of_a_gate_is_named(gradient, error, message):
+    (x,) = inputs(x=np.ones(2))
+    f = lift(lambda a: (a, lambda dy: gradient), "f")(x) * 2.0
+    for make in (gradients, dot, draw):
+        with pytest.raises(error, match=f"^gradient of x by f {message}$"):
+            make(f, dy=np.ones(2))
 
 
 def test_outputs_that_have_no_gradient_are_named():
@@ -233,12 +286,24 @@ def test_outputs_that_have_no_gradient_are_named():
     for make in (gradients, dot, draw):
         with pytest.raises(TypeError, match=r"^node must be a Node, got float$"):
             make(1.0)
-        with pytest.raises(ValueError, match=r"^dy must have the shape \(2, 1\) of .*, got 1.0$"):
-            make(x)
-        with pytest.raises(ValueError, match=r"got shape \(2,\)$"):
-            make(x, dy=np.ones(2))
+        for dy, got in ((1.0, "1.0"), (np.ones(2), r"\(2,\)")):
+            with pytest.raises(ValueError, match=rf"^dy must have the shape \(2, 1\) .*, got {got}$"):
+                make(x, dy=dy)
     with pytest.raises(ValueError, match=r"^huber has no gradient of operand 1: give an array"):
         gradients(lift(losses.huber)(x, y))
+    with pytest.raises(ValueError, match="zip"):
+        gradients(Node(x.value, "by hand", (x, y), lambda dy: (dy,)), x.value)
+
+
+def test_nothing_is_changed_in_place():
+    x, y = inputs(x=np.asarray([1.0, 2.0]), y=np.asarray([3.0, 4.0]))
+    dy = np.asarray([1.0, 10.0])
+    for a in (x.value, y.value, dy):
+        a.flags.writeable = False
+    f = relu((x + y) * x - y / x + x**2) + x + x
+    first = {n: g.copy() for n, g in gradients(f, dy).items()}
+    assert all(np.array_equal(g, first[n]) for n, g in gradients(f, dy).items())
+    assert first[x].tolist() == [12.0, 150.0]
 
 
 def test_nodes_do_not_change():
@@ -271,6 +336,15 @@ def neuron_of_one_gate():
     return sigmoid(w0 * x0 + w1 * x1 + w2)
 
 
+def alone():
+    return inputs(x=1.0)[0]
+
+
+def long_names():
+    x, y = inputs(**{"x" * 40: np.nan, "two\nlines": np.inf})
+    return lift(gates.add, "a gate\nof three\nlines")(x * y, y)
+
+
 def norm():
     W, x = inputs(W=np.asarray([[0.1, 0.5], [-0.3, 0.8]]), x=np.asarray([0.2, 0.4]))
     return total(square(W @ x))
@@ -293,7 +367,9 @@ def deep():
     return total(c @ relu(b @ relu(a @ x)))
 
 
-GRAPHS = pytest.mark.parametrize("make", [product, neuron, neuron_of_one_gate, norm, branch, tangle, deep])
+GRAPHS = pytest.mark.parametrize(
+    "make", [product, neuron, neuron_of_one_gate, norm, branch, tangle, deep, alone, long_names]
+)
 NAME, FONT = r"n\d+", r'<font color="#\w{6}">[^<>]*(?:<br/>[^<>]*)*</font>'
 LINE = re.compile(
     rf'  (rankdir=LR|({NAME}) \[label="(?:[^"\\]|\\.)*", shape=\w+\]'
@@ -329,8 +405,8 @@ def test_dot_has_each_value_above_each_gradient():
 
 
 def test_names_are_escaped():
-    (x,) = inputs(**{'a "b" \\ <c> $d$': 2.0})
-    assert 'label="a \\"b\\" \\\\ <c> $d$"' in dot(-x)
+    (x,) = inputs(**{'a "b" \\ <c> $d$ &amp;\né': 2.0})
+    assert 'label="a \\"b\\" \\\\ <c> $d$ &amp;amp;\\né"' in dot(-x)
     assert all(LINE.fullmatch(line) for line in dot(-x).splitlines()[1:-1])
     wire = drawing.Wire(0, 1, "<1>", "a & b")
     assert "&lt;1&gt;" in drawing.dot([drawing.Box("a"), drawing.Box("b")], [wire])
@@ -397,6 +473,27 @@ def test_the_picture_has_all_texts_and_no_formula(tmp_path):
     assert words == ["$x$", "Σ 6", "*", *("3", "3"), *("3", "3"), *("9", "1")]
     assert not any(text.get_parse_math() for text in figure.axes[0].texts)
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_picture_may_be_part_of_another(tmp_path):
+    require("matplotlib")
+    from matplotlib.figure import Figure
+
+    whole = Figure(figsize=(6, 3))
+    part = whole.subfigures(1, 2)[1]
+    assert draw(product(), tmp_path / "graph.png", axes=part.add_subplot()) is whole
+    assert (tmp_path / "graph.png").is_file()
+
+
+def test_hundreds_of_nodes_are_drawn():
+    require("matplotlib")
+    nodes = inputs(**{f"x{i}": 1.0 for i in range(60)})
+    deep_ = nodes[0]
+    for _ in range(200):
+        deep_ = deep_ * 1.01
+    for f in (sum(nodes[1:], nodes[0]), deep_):
+        texts = draw(f).axes[0].texts
+        assert len(texts) == len(gradients(f)) + 2 * dot(f).count("->")
 
 
 def test_a_chain_is_straight_and_a_tree_has_no_crossing():

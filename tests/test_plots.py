@@ -14,6 +14,10 @@ from anyback.history import History
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+def bowl(x):
+    return x[0] ** 2 + x[1] ** 2
+
+
 def rows(validation=True, epochs=12):
     for epoch in range(1, epochs + 1):
         row = {"epoch": epoch, "loss": 3.0 / epoch, "accuracy": 1 - 0.5 / epoch, "lr": 1e-3, "penalty": 2.0}
@@ -135,7 +139,7 @@ def test_a_descent_is_drawn_within_its_window(tmp_path):
         "away": far,
         "overflown": [[1.0, 1.0], [np.inf, 0.0]],
     }
-    figure = plots.descent(lambda x: x[0] ** 2 + x[1] ** 2, ways, path, window=(-3, 3, -2, 2))
+    figure = plots.descent(bowl, ways, path, window=(-3, 3, -2, 2))
     (axes,) = figure.axes
     assert path.read_bytes()[:8] == PNG and colours(path) > 50
     assert (axes.get_xlim(), axes.get_ylim()) == ((-3, 3), (-2, 2))
@@ -154,6 +158,40 @@ def test_descents_share_a_figure():
         assert figure is axes.figure and len(axes.get_lines()) == 3
 
 
+def test_a_descent_in_part_of_a_figure_is_saved_whole(tmp_path):
+    from matplotlib.figure import Figure
+
+    whole = Figure()
+    axes = whole.subfigures(2)[0].add_subplot()
+    path = tmp_path / "part.png"
+    assert plots.descent(bowl, {"a": [[0.0, 0.0]]}, path, window=(-1, 1, -1, 1), axes=axes) is whole
+    assert path.read_bytes()[:8] == PNG
+
+
+@pytest.mark.parametrize("window", [(3, -3, -2, 2), (-3, 3, 2, -2)])
+def test_a_mirrored_window_shows_the_same_paths(window):
+    (axes,) = plots.descent(bowl, {"a": [[2.0, 1.0], [1.0, 0.5]]}, window=window).axes
+    assert (*axes.get_xlim(), *axes.get_ylim()) == window
+    assert [len(line.get_xdata()) for line in axes.get_lines()] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("paths", [{}, {"": [[0.0, 0.0]]}, {"_a": [[0.0, 0.0]], "_b": [[5.0, 5.0]]}])
+def test_without_names_there_is_no_legend(paths):
+    (axes,) = plots.descent(bowl, paths, window=(-1, 1, -1, 1)).axes
+    assert axes.get_legend() is None and len(axes.get_lines()) == 3 * len(paths)
+
+
+def test_heights_that_are_not_finite_are_left_out(tmp_path):
+    def height(x):
+        x -= 0.5  # of its own copy
+        return np.where(x[0] > 0, np.log(np.maximum(x[0], 1e-9)), np.where(x[1] > 0, np.nan, -np.inf))
+
+    figure = plots.descent(height, {"a": [[np.nan, 0.0]]}, tmp_path / "a.png", window=(-1, 1, -1, 1))
+    filled, lines = figure.axes[0].collections
+    drawn = np.concatenate([path.vertices for path in lines.get_paths()])
+    assert np.isfinite(drawn).all() and drawn[:, 0].min() > 0.49
+
+
 def test_a_flat_function_has_no_contours_and_is_drawn():
     figure = plots.descent(lambda x: 0.0 * x[0], {"stays": [[0.0, 0.0]]}, window=(-1, 1, -1, 1))
     assert not figure.axes[0].collections
@@ -165,6 +203,18 @@ def test_paths_of_another_shape_are_named(points):
         plots.descent(lambda x: x[0], {"a": points}, window=(-1, 1, -1, 1))
 
 
-def test_a_height_of_another_shape_is_named():
-    with pytest.raises(ValueError, match=r"f must give finite numbers of shape \(201, 201\)"):
-        plots.descent(lambda x: 1.0, {"a": [[0.0, 0.0]]}, window=(-1, 1, -1, 1))
+@pytest.mark.parametrize(
+    ("height", "got"),
+    [(lambda x: 1.0, r"1 of shape \(\)"), (lambda x: x[0] * np.nan, r"0 of shape \(201, 201\)")],
+)
+def test_a_height_of_another_shape_or_none_is_named(height, got):
+    with pytest.raises(ValueError, match=rf"f must give finite numbers of shape \(201, 201\) .*, got {got}$"):
+        plots.descent(height, {"a": [[0.0, 0.0]]}, window=(-1, 1, -1, 1))
+
+
+@pytest.mark.parametrize("window", [(1, 1, -1, 1), (-1, 1, np.nan, 1), (-np.inf, 1, -1, 1)])
+def test_a_window_without_an_area_is_named(window):
+    with pytest.raises(
+        ValueError, match=r"^window must be \(left, right, bottom, top\) with a finite area, got \("
+    ):
+        plots.descent(bowl, {"a": [[0.0, 0.0]]}, window=window)
