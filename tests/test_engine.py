@@ -318,6 +318,14 @@ def test_rows_that_were_not_checked_are_checked(executor):
         step(x, labels)
 
 
+def test_a_number_that_comes_back_is_taken_up(executor):
+    step, x = replay.Replayed(lambda x, a, b: x * a + b), np.ones(3)
+    first = 0.5
+    for a in (first, first, first, 0.9, first, 0.9, 0.9, first):
+        assert step(x, a, (1.0, 2.0)[a == first]).tolist() == [a + (1.0, 2.0)[a == first]] * 3
+    assert step.recorded
+
+
 def test_large_inputs_that_are_others_each_time_are_not_laid_out_each_time(executor):
     step, seen = replay.Replayed(lambda x: x * 2.0), []
     with pytest.MonkeyPatch.context() as patch:

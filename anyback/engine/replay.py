@@ -154,18 +154,16 @@ class _Plan:
             self.args[i] = arg
             for j, leaf in zip(self.where[i], inside, strict=True):
                 bound = self.bound[j]
-                if leaf is bound:
-                    continue
                 if not isinstance(bound, np.ndarray):
                     if type(leaf) is not type(bound):
                         self.args[i] = None
                         return False
                     self.values[self.recording.inputs[j]] = leaf
-                    continue
-                self.args[i] = None  # the same array may hold other values next time
-                if j not in self.copied or _look(leaf) != _look(bound):
-                    return False
-                bound[...] = leaf
+                elif leaf is not bound:
+                    self.args[i] = None  # the same array may hold other values next time
+                    if j not in self.copied or _look(leaf) != _look(bound):
+                        return False
+                    bound[...] = leaf
         return True
 
     def run(self) -> Any:
