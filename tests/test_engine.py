@@ -344,7 +344,7 @@ def test_a_planted_error_in_a_buffer_is_seen(monkeypatch):
         "_release",
         lambda self, i, root: root in self._owned and self._free.append(self._owned[root]),
     )
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, RuntimeWarning)):  # other bits, or not even numbers
         same(ab.MLP([8, 5], 4))
 
 
