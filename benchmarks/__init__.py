@@ -1,0 +1,1 @@
+"""How fast anyback is beside other libraries: ``python -m benchmarks``."""

@@ -20,7 +20,9 @@ plt.style.use(Path(__file__).with_suffix(".mplstyle"))
 _parser = argparse.ArgumentParser(description="An example of anyback.")
 _parser.add_argument("--backend", help="numpy, cupy, torch, jax, array_api_strict, ... (default: auto)")
 _parser.add_argument("--full", action="store_true", help="the full size, in scripts that know it")
-_parser.add_argument("--output", type=Path, default=Path("pictures"), help="folder of the pictures (./pictures)")
+_parser.add_argument(
+    "--output", type=Path, default=Path("pictures"), help="folder of the pictures (./pictures)"
+)
 _arguments = _parser.parse_args()
 
 try:

@@ -1,0 +1,34 @@
+"""Puts tables and pictures into docs/speed.md, between marks of their kind; the prose stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.pictures import draw
+from benchmarks.tables import Document, measured_kinds, tables
+
+
+def write(document: Document, page: Path) -> list[Path]:
+    """Replace what stands between the marks of each measured kind, and draw its pictures beside the page."""
+    text, pictures = page.read_text(encoding="utf-8"), draw(document, page.parent)
+    for kind in measured_kinds(document):
+        block = tables(document, kind)
+        if kind in pictures:
+            block += f"\n![{ALT[kind]}]({pictures[kind].name})\n"
+        text = filled(text, kind, block)
+    page.write_text(text, encoding="utf-8")
+    return [page, *pictures.values()]
+
+
+ALT = {
+    "step": "Microseconds of a training step of each library, one panel for each of four networks",
+    "growth": "Microseconds of a training step against width, depth, batch and samples",
+}
+
+
+def filled(text: str, kind: str, block: str) -> str:
+    begin, end = f"<!-- measured: {kind} -->\n", f"<!-- end: {kind} -->\n"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"the page must hold the marks {begin.strip()} and {end.strip()} once each")
+    before, _, rest = text.partition(begin)
+    return before + begin + block + end + rest.partition(end)[2]

@@ -1,0 +1,122 @@
+"""Who races: each library is a module here with one function ``train(case, x, y, laps, **options)``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+OWN = "anyback-numpy"
+# A million rows are predicted in pieces of which every layer stays in the caches; a divisor of a million.
+CHUNK = 10_000
+USES = ("fit", "cold", "predict", "memory")
+TRAINING = ("step", "fit", "cold", "memory")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A way to train.
+
+    `label` is what tables call it, `module` where its `train` is, `kinds` the cases that it enters, `needs`
+    what must be installed, `hides` what is to look as if it were not.
+    """
+
+    label: str
+    module: str
+    kinds: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ()
+
+    def train(self) -> Callable[..., Any]:
+        sys.modules.update(dict.fromkeys(self.hides))  # None there makes an import fail
+        return partial(import_module(f"{__name__}.{self.module}").train, **self.options)
+
+    def absence(self) -> str | None:
+        """Why this peer cannot race here, or None."""
+        missing = [name for name in self.needs if find_spec(name) is None]
+        if missing:
+            return f"{' and '.join(missing)} not installed"
+        if self.options.get("backend") == "cupy":
+            from anyback.backends import BackendError, backend
+
+            try:
+                backend("cupy")
+            except BackendError as error:
+                return str(error)
+        return None
+
+
+def _own(backend: str, *kinds: str, label: str = "", **more: Any) -> Peer:
+    return Peer(label or f"anyback, {backend}", "anyback", kinds, {"backend": backend}, **more)
+
+
+def _torch(label: str, *kinds: str, **options: bool) -> Peer:
+    return Peer(f"PyTorch, {label}", "torch", kinds, options, needs=("torch",))
+
+
+PEERS: Mapping[str, Peer] = MappingProxyType(
+    {
+        "products": Peer("NumPy's matrix products alone", "products", ("step", "growth")),
+        OWN: _own("numpy", "step", *USES, "growth"),
+        "anyback-numpy-plain": _own(
+            "numpy", "step", *USES, label="anyback, numpy, no numba", needs=("numba",), hides=("numba",)
+        ),
+        "anyback-jax": _own("jax", "step", *USES, needs=("jax",)),
+        "anyback-torch": _own("torch", "step", *USES, needs=("torch",)),
+        "anyback-cupy": _own("cupy", "step", *USES, needs=("cupy",)),
+        "jax-ahead": Peer("JAX jit, ahead", "jax", ("step", *USES, "growth"), needs=("jax",)),
+        "jax-wait": Peer("JAX jit, waiting", "jax", ("step",), {"wait": True}, needs=("jax",)),
+        "torch-adam": _torch("Adam", *TRAINING),
+        "torch-fused": _torch("fused Adam", "step", *USES, "growth", fused=True),
+        "torch-compile": _torch("compiled, fused", "step", fused=True, compiled=True),
+        "torch-loader": _torch("DataLoader", "fit", "cold", loader=True),
+        "sklearn": Peer("scikit-learn", "sklearn", ("step", *USES), needs=("sklearn",)),
+        "keras": Peer("Keras", "keras", ("step", *USES), needs=("keras",)),
+        "mygrad": Peer("MyGrad", "mygrad", ("step", *USES), needs=("mygrad",)),
+        "thinc": Peer("Thinc", "thinc", ("step", *USES), needs=("thinc",)),
+    }
+)
+
+
+def chosen_peers(patterns: list[str]) -> list[str]:
+    """The names that fit one of the patterns, such as ``torch-*``."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in PEERS):
+            raise ValueError(f"--peers must be of {', '.join(PEERS)}, or a pattern, got {pattern!r}")
+    return [name for name in PEERS if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def batches(samples: int, batch: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Row numbers of an epoch's batches, in a new order; the last batch may be smaller."""
+    order = rng.permutation(samples).astype(np.int32)
+    return [order[start : start + batch] for start in range(0, samples, batch)]
+
+
+def weights(case: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """He-normal weights (n, k) and zero biases (k,) in float32, for libraries that make none."""
+    rng = np.random.default_rng(1)
+    return [
+        ((rng.normal(size=(n, k)) * (2 / n) ** 0.5).astype(np.float32), np.zeros(k, np.float32))
+        for n, k in pairwise(case.sizes)
+    ]
+
+
+def in_chunks(forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`forward` of rows on the host, so that many rows are done piece by piece."""
+
+    def predict(x: Any) -> Any:
+        if len(x) <= CHUNK:
+            return forward(x)
+        return np.concatenate([forward(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)])
+
+    return predict

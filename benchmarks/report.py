@@ -1,0 +1,110 @@
+"""A race as one JSON document: every turn's figures, medians, spreads, ratios; machine and versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import anyback
+from benchmarks.peers import OWN
+from benchmarks.turns import Race
+
+PACKAGES = ("numpy", "numba", "jax", "torch", "scikit-learn", "keras", "mygrad", "thinc", "cupy-cuda12x")
+# Figures worth a record, of each kind; what a process took matters only where it starts cold.
+FIGURES = {
+    "step": ("step",),
+    "growth": ("step",),
+    "fit": ("fit", "accuracy"),
+    "cold": ("process", "accuracy"),
+    "predict": ("row", "million"),
+    "memory": ("import", "training"),
+}
+
+Turns = Sequence[float | None]
+
+
+def document(race: Race, absent: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
+    """Everything that tables and pictures are made of, as JSON values."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "settings": settings,
+        "absent": absent,
+        "failures": race.failures,
+        "results": records(race),
+    }
+
+
+def records(race: Race) -> list[dict[str, Any]]:
+    """One record for each case, peer and figure, in seconds, bytes or shares; ratios are to `OWN`."""
+    found = []
+    for (case, peer), turns in race.turns.items():
+        if not any(turns):
+            continue
+        for figure in FIGURES[case.kind]:
+            values, ours = _values(turns, figure), _values(race.turns.get((case, OWN), []), figure)
+            about = {"kind": case.kind, "case": case.name, "peer": peer, "figure": figure}
+            found.append({**about, "turns": values, **spread(values), "ratio": ratio(values, ours)})
+    return found
+
+
+def _values(turns: Iterable[dict[str, float] | None], figure: str) -> list[float | None]:
+    return [turn and turn[figure] for turn in turns]
+
+
+def spread(turns: Turns) -> dict[str, float]:
+    """Median, least and most over the turns that did not fail."""
+    values = [value for value in turns if value is not None]
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratio(theirs: Turns, ours: Turns) -> dict[str, float] | None:
+    """How many times ours theirs is: of the medians, and from least to most over the turns both did."""
+    pairs = [(a, b) for a, b in zip(theirs, ours, strict=False) if a is not None and b]
+    if not pairs:
+        return None
+    each = [a / b for a, b in pairs]
+    return {
+        "median": spread(theirs)["median"] / spread(ours)["median"],
+        "min": min(each),
+        "max": max(each),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, system, and limits set to threads."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    usable = getattr(os, "sched_getaffinity", None)
+    return {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": len(usable(0)) if usable else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": {name: os.environ[name] for name in os.environ if name.endswith("_NUM_THREADS")},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, anyback, NumPy's BLAS and every installed library that races."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    found = {
+        "python": platform.python_version(),
+        "anyback": anyback.__version__,
+        "blas": f"{blas['name']} {blas['version']}",
+    }
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,97 @@
+"""Processes in turn, so that no library's idle threads spin beside another's work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.cases import Case
+from benchmarks.peers import PEERS
+
+ROOT = Path(__file__).parents[1]
+# Turns of each kind: where the machine's mood matters little, or the picture has many points, one will do.
+TURNS = {"step": 3, "fit": 3, "cold": 3, "predict": 3, "memory": 1, "growth": 1}
+
+Figures = dict[str, float]
+Runner = Callable[[str, Case], Figures]
+
+
+class RunError(Exception):
+    """A library could not do a case; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Runs a library on a case in a process of its own: warm for some seconds, measured for some more."""
+
+    warm: float = 1.5
+    seconds: float = 0.4
+    pause: float = 0.3
+    timeout: float = 300.0
+
+    def __call__(self, peer: str, case: Case) -> Figures:
+        time.sleep(self.pause)
+        command = [sys.executable, "-m", "benchmarks.run", peer, case.name, str(self.warm), str(self.seconds)]
+        began = time.perf_counter()
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, cwd=ROOT)
+        except subprocess.TimeoutExpired:
+            raise RunError(f"took longer than {self.timeout:g} s") from None
+        took = time.perf_counter() - began
+        if done.returncode:
+            raise RunError((done.stderr.strip() or f"ended with status {done.returncode}").splitlines()[-1])
+        return {**json.loads(done.stdout.splitlines()[-1]), "process": took}
+
+
+@dataclass
+class Race:
+    """What came of it: the figures of each turn (None for one that failed), and why some failed."""
+
+    turns: dict[tuple[Case, str], list[Figures | None]]
+    failures: dict[str, str]
+
+
+def race(
+    peers: list[str],
+    cases: list[Case],
+    turns: Mapping[str, int],
+    run: Runner,
+    say: Callable[[str], None] = lambda line: None,
+) -> Race:
+    """Let every peer do every case that it enters, turn by turn; Ctrl-C ends it and keeps what there is.
+
+    Each turn begins with another peer. One that fails in a case is left out of its later turns.
+    """
+    found = Race(defaultdict(list), {})
+    try:
+        for turn in range(max(turns[case.kind] for case in cases)):
+            for case in (case for case in cases if turn < turns[case.kind]):
+                entered = [name for name in peers if case.kind in PEERS[name].kinds]
+                first = turn % max(len(entered), 1)
+                for name in entered[first:] + entered[:first]:
+                    start = f"turn {turn + 1} of {turns[case.kind]}, {case.name}, {name}: "
+                    say(start + _run(found, run, name, case))
+    except KeyboardInterrupt:
+        say("interrupted: the figures so far follow")
+    return found
+
+
+def _run(found: Race, run: Runner, name: str, case: Case) -> str:
+    """One run, and what to say of it."""
+    what = f"{name}, {case.name}"
+    if what not in found.failures:
+        try:
+            figures = run(name, case)
+        except RunError as error:
+            found.failures[what] = str(error)
+        else:
+            found.turns[case, name].append(figures)
+            return ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
+    found.turns[case, name].append(None)
+    return f"failed: {found.failures[what]}"
