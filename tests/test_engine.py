@@ -259,6 +259,21 @@ def test_an_operand_is_not_overwritten_before_it_is_read(executor):
         assert a.tobytes() == b.tobytes()
 
 
+def test_a_run_keeps_what_its_later_chunks_still_read(executor):
+    from anyback.arrays import namespace
+
+    def f(x):
+        y = x + 1.0
+        z = y.mT + x  # reads all of y, chunk by chunk
+        first = z * 2.0
+        turned = namespace(y).reshape((x - 1.0).mT, x.shape)
+        return first, z * 3.0 + turned, namespace(z).where(z > 0.0, 0.0, -0.0)
+
+    x = np.random.default_rng(0).normal(size=(200, 200))
+    for a, b in zip(run(f, x, executor=executor)[0], f(x), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
 def test_donated_arguments_are_overwritten_and_others_are_not(executor):
     def f(w, x):
         return w * 2.0 + x, x

@@ -211,6 +211,10 @@ class _Layout:
         for node in self.nodes:
             for arg in _nodes(node.args):
                 readers[arg].add(id(self._run.get(node)))
+        for node in self._run:  # what is not read row by row must outlive all chunks: it is never free again
+            for arg in _nodes(node.args):
+                if arg.kind == "view" or np.shape(arg.value) != node.value.shape:
+                    self._last[self._root[arg]] = len(self.nodes)
         elsewhere = {*self.results, *self._pieces, *self._over}
         self._local = {n for n, run in self._run.items() if n not in elsewhere and readers[n] == {id(run)}}
 
@@ -238,8 +242,7 @@ class _Layout:
         seen = node.f(source)
         if seen.size and not np.may_share_memory(seen, source):  # a reshape that has to copy
             self._root[node] = node
-            self._last[node] = len(self.nodes)
-            seen = self._new(node)
+            seen = np.empty(node.value.shape, node.value.dtype)
             last = self.operations[-1] if self.operations else None
             # A run may go on after this copy: it comes before the run, unless it copies what that made.
             before = isinstance(last, Run) and self._run.get(_base(node)) is not last
@@ -307,7 +310,7 @@ class _Layout:
             return self.numbers.setdefault((arg, dtype), np.asarray(arg.value, dtype))
         if isinstance(arg, np.ndarray | np.generic):
             return np.asarray(arg)
-        return self._constants.setdefault((arg, dtype), np.asarray(arg, dtype))
+        return self._constants.setdefault((repr(arg), dtype), np.asarray(arg, dtype))  # -0.0 is not 0.0
 
     def _aligned(self, arg: Node, node: Node) -> bool:
         """Whether element i of the operand is read when element i of the result is written, and not later."""
