@@ -284,6 +284,17 @@ def test_donated_arguments_are_overwritten_and_others_are_not(executor):
     assert isinstance(operations[0], Run)
 
 
+@pytest.mark.parametrize("n", [3, 200])
+@pytest.mark.parametrize(
+    "f", [lambda w: w.mT + w, lambda w: (w.mT + w) * 2.0, lambda w: (w[::-1] * 2.0 + w) * w]
+)
+def test_a_donated_argument_is_not_overwritten_while_it_is_read_elsewhere(executor, f, n):
+    w = np.random.default_rng(0).normal(size=(n, n))
+    expected = f(w.copy())
+    assert run(f, w, donated=1, executor=executor)[0][0] is not None
+    assert w.tobytes() == expected.tobytes()
+
+
 def test_results_that_trade_places_are_right(executor):
     def f(a, b):
         return b + 1.0, a + 1.0

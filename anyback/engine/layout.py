@@ -120,8 +120,9 @@ class _Layout:
         donations = list(zip(self.results[:donated], recording.inputs, strict=False))
         self._find_pieces()
         self._find_roots_and_last_uses(recording)
-        self._over = dict(self._donated(donations))
         self._find_runs()
+        self._over = dict(self._donated(donations))
+        self._find_local()
         self._owned: dict[Node, Array] = {}
         self._free: list[Array] = []
         self._place_all()
@@ -176,13 +177,18 @@ class _Layout:
     def _donated(self, donations: Iterable[tuple[Node, Node]]) -> Iterator[tuple[Node, Node]]:
         """Yield what can be computed over the argument whose place it takes."""
         order = {node: i for i, node in enumerate(self.nodes)}
+        begin: dict[int, int] = {}  # of each run, and of what is in none, where it begins
+        for node, i in order.items():
+            begin.setdefault(id(self._run.get(node, node)), i)
         for new, old in donations:
             alike = (new.value.shape, new.value.dtype) == (old.value.shape, old.value.dtype)
             fresh = (
                 _elementwise(new) and new not in self._pieces and [n for n, _ in donations].count(new) == 1
             )
             if alike and fresh and self._last.get(old, -1) <= order[new]:
-                yield new, old
+                beside = self.nodes[begin[id(self._run.get(new, new))] : order[new] + 1]
+                if not any(self._root[arg] is old for node in beside for arg in _across(node)):
+                    yield new, old
 
     def _find_runs(self) -> None:
         """Group what follows one another, is elementwise, large and of one shape."""
@@ -207,14 +213,15 @@ class _Layout:
             ):
                 close()
         close()
+
+    def _find_local(self) -> None:
+        """Find what lives only inside of a run, and what must outlive all its chunks."""
         readers: dict[Node, set[int]] = defaultdict(set)
         for node in self.nodes:
             for arg in _nodes(node.args):
                 readers[arg].add(id(self._run.get(node)))
-        for node in self._run:  # what is not read row by row must outlive all chunks: it is never free again
-            for arg in _nodes(node.args):
-                if arg.kind == "view" or np.shape(arg.value) != node.value.shape:
-                    self._last[self._root[arg]] = len(self.nodes)
+        for node in self._run:
+            self._last |= {self._root[arg]: len(self.nodes) for arg in _across(node)}  # never free again
         elsewhere = {*self.results, *self._pieces, *self._over}
         self._local = {n for n, run in self._run.items() if n not in elsewhere and readers[n] == {id(run)}}
 
@@ -347,6 +354,14 @@ class _Layout:
 
 def _nodes(args: Iterable[Any]) -> Iterator[Node]:
     return (arg for arg in args if isinstance(arg, Node))
+
+
+def _across(node: Node) -> Iterator[Node]:
+    """Yield the operands whose elements may be read elsewhere than where the result is written."""
+    if _elementwise(node):
+        for arg in _nodes(node.args):
+            if arg.kind == "view" or np.shape(arg.value) != node.value.shape:
+                yield arg
 
 
 def _value(arg: Any) -> Any:
