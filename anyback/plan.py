@@ -35,6 +35,10 @@ Checked: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 class Intake:
     """The door through which a model's data comes: what it must look like, and where it goes.
 
+    Training only reads its data. Where a backend can take the host's memory (NumPy; PyTorch on the CPU),
+    inputs that have the training dtype, are contiguous and are not to be standardised or split are not
+    copied: training reads the user's own array, which must keep its values until it is done.
+
     Attributes
     ----------
     loss : Objective
@@ -85,8 +89,8 @@ class Intake:
         return x, y, some_weight(own if weight is None else own * weight, "class_weight of the samples")
 
     def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Data:
-        """Standardise, cast and upload what was checked."""
-        put = self.backend.asarray
+        """Standardise, cast and upload what was checked; what needs none of that stays in its own memory."""
+        put = self.backend.share
         return (
             put(self.scaler(x, self.dtype)),
             put(y if y.dtype.kind == "i" else cast(y, self.dtype, "y")),
@@ -103,7 +107,7 @@ class Plan:
     intake : Intake
         With the scaler learned.
     data, validation : tuple of arrays
-        On the device; validation None where there is none.
+        On the device, inputs perhaps in the user's own memory; validation None where there is none.
     samples, batch_size, accumulate : int
         Training samples, samples a batch, batches an update.
     shuffle : bool

@@ -40,9 +40,9 @@ class Progress:
         # A bar redrawn for every batch of a small network would cost as much as its training.
         self._stride, self._pending = max(1, batches // 20), 0
 
-    def advance(self) -> None:
-        """Count one batch."""
-        self._pending += 1
+    def advance(self, batches: int) -> None:
+        """Count batches that are done."""
+        self._pending += batches
         if self._bar is not None and self._pending >= self._stride:
             self._flush()
 

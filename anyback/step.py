@@ -66,8 +66,8 @@ class Program:
         stats: Array,
         tally: Tally,
         data: Data,
-        rows: Array | None,
         mask: Any,
+        rows: Array | None,
         scalars: Sequence[Any],
         word: Any,
     ) -> tuple[Array, tuple[Array, ...], Array, Tally]:
@@ -79,10 +79,10 @@ class Program:
             The state: (P,) parameters, as many slots as the optimizer has, running statistics, sums.
         data : tuple of arrays
             Inputs, targets and weights of all samples.
-        rows : array (B,) of integers, or None
-            The batch; None means all of the data.
         mask : float or array (P,)
             1.0 where penalties and decay apply.
+        rows : array (B,) of integers, or None
+            The batch; None means all of the data.
         scalars : sequence of float
             What the optimizer's `at` gives for this update.
         word : int

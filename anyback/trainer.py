@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import islice
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Trainer"]
+
+# Steps that are done without looking up, for a callback or Ctrl-C, and the multiplications in them: their
+# number times that of parameters and samples, some hundredths of a second.
+AT_ONCE, WORK = 64, 1 << 27
 
 
 class Trainer:
@@ -217,8 +222,7 @@ class Trainer:
     @property
     def lr(self) -> float:
         """The learning rate of the next update."""
-        lr = self.optimizer.lr
-        return self.lr_factor * (lr(self.updates) if callable(lr) else lr)
+        return self._lr(self.updates)
 
     # --- training ------------------------------------------------------------------------------
 
@@ -404,7 +408,7 @@ class Trainer:
 
     def _release(self) -> None:
         """Let the compiled programs go of the data."""
-        self.backend.release(self._step, self._accumulate, self._measure, self._objective)
+        self.backend.release(self._steps, self._accumulate, self._measure, self._objective)
 
     def _planned(self, data: tuple[Any, Any, Any], held: Sequence[Any] | None, **options: Any) -> Plan:
         """Check the data and plan how to go through it, building the model first where it is not."""
@@ -438,43 +442,46 @@ class Trainer:
         self, plan: Plan, callbacks: Sequence[Callback], progress: Progress, interrupt: Interrupt
     ) -> None:
         order = self._order(plan)
-        words = micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch)
+        words = iter(micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch))
         hooks = [
             c.on_update for c in callbacks if getattr(c.on_update, "__func__", None) is not Callback.on_update
         ]
-        for word in words:
-            rows = None
-            if order is not None:
-                start = self.batch * plan.batch_size
-                rows = order[start : min(start + plan.batch_size, plan.samples)]
+        alone = plan.accumulate > 1 or hooks
+        at_once = 1 if alone else max(1, min(AT_ONCE, WORK // (plan.batch_size * self.layout.size)))
+        while self.batch < plan.batches:
+            # The last batch, which may be smaller, goes by itself.
+            count = max(1, min(at_once, plan.samples // plan.batch_size - self.batch))
+            batches = self._batches(plan, order, list(islice(words, count)))
             if plan.accumulate > 1:
-                updated = self._gather_batch(plan, rows, word)
+                updated = self._gather_batch(plan, *batches[0])
             else:
                 updated = True
-                self._w, self._slots, self._stats, self._tally = self._step(
-                    self._w,
-                    self._slots,
-                    self._stats,
-                    self._tally,
-                    plan.data,
-                    rows,
-                    self._mask,
-                    self._scalars(),
-                    word,
+                state = self._w, self._slots, self._stats, self._tally
+                self._w, self._slots, self._stats, self._tally = self._steps(
+                    state, (plan.data, self._mask), batches
                 )
-            self.batch += 1
-            self.micro += 1
+            self.batch += count
+            self.micro += count
             if updated:
-                self.updates += 1
+                self.updates += count
                 for hook in hooks:
                     hook(self)
-            progress.advance()
+            progress.advance(count)
             interrupt.check()
             if self.stop:
                 return
         self._end_epoch(plan, callbacks, progress)
 
-    def _gather_batch(self, plan: Plan, rows: Array | None, word: int) -> bool:
+    def _batches(self, plan: Plan, order: Array | None, words: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return rows, the optimizer's numbers and the word of each of the next batches."""
+        size, batches = plan.batch_size, []
+        for i, word in enumerate(words):
+            start = (self.batch + i) * size
+            rows = None if order is None else order[start : min(start + size, plan.samples)]
+            batches.append((rows, self._scalars(self.updates + i), word))
+        return batches
+
+    def _gather_batch(self, plan: Plan, rows: Array | None, scalars: Sequence[float], word: int) -> bool:
         """Add a batch to the gathered gradient, and return whether the weights were updated with it."""
         if self._total is None:
             zeros = self.backend.call(self.backend.namespace.zeros_like, self._w)
@@ -485,12 +492,17 @@ class Trainer:
         if (self.batch + 1) % plan.accumulate and self.batch + 1 < plan.batches:
             return False
         self._w, self._slots, self._total = self._finish(
-            self._w, self._slots, self._total, self._mask, self._scalars()
+            self._w, self._slots, self._total, self._mask, scalars
         )
         return True
 
-    def _scalars(self) -> tuple[float, ...]:
-        return self.optimizer.at(self.updates + 1, self.lr)
+    def _scalars(self, updates: int) -> tuple[float, ...]:
+        """Return the numbers of the update after so many."""
+        return self.optimizer.at(updates + 1, self._lr(updates))
+
+    def _lr(self, updates: int) -> float:
+        lr = self.optimizer.lr
+        return self.lr_factor * (lr(updates) if callable(lr) else lr)
 
     def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
         logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(self._tally)}
@@ -654,7 +666,7 @@ class Trainer:
         program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
-        self._step = compile(program.step, donate=4)
+        self._steps = self.backend.repeat(program.step, donate=4)
         self._accumulate = compile(program.accumulate, donate=3)
         self._finish = compile(program.finish, donate=3)
         self._measure = compile(program.measure, donate=1)

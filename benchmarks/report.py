@@ -17,7 +17,7 @@ import anyback
 from benchmarks.peers import OWN
 from benchmarks.turns import Race
 
-PACKAGES = ("numpy", "numba", "jax", "torch", "scikit-learn", "keras", "mygrad", "thinc", "cupy-cuda12x")
+PACKAGES = ("numpy", "llvmlite", "jax", "torch", "scikit-learn", "keras", "mygrad", "thinc", "cupy-cuda12x")
 # Figures worth a record, of each kind; what a process took matters only where it starts cold.
 FIGURES = {
     "step": ("step",),

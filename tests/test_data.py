@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from functools import partial
 
 import numpy as np
@@ -387,36 +389,28 @@ def test_targets_in_other_forms():
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_the_arrays_of_the_user_are_never_changed_nor_kept(backend, batch_size):
     require(backend)
-    made = trainer("mean_squared_error", 1, backend=backend, dtype="float64")
+    once, twice = (trainer("mean_squared_error", 1, backend=backend, dtype="float64") for _ in range(2))
     data = [X.copy(), REALS[:, None].copy(), np.ones(12), X + 1.0, REALS[:, None].copy()]
     kept = [a.copy() for a in data]
 
-    def spoil(trainer, logs):
-        for array in data:
-            array[...] = np.nan
+    def fit(made, data, epochs):
+        x, y, weight, *held = data
+        made.fit(
+            x, y, sample_weight=weight, validation_data=held, batch_size=batch_size, epochs=epochs, verbose=0
+        )
 
-    x, y, weight, *held = data
-    made.fit(x, y, sample_weight=weight, validation_data=held, batch_size=batch_size, verbose=0)
+    fit(once, data, 3)
     for array, before in zip(data, kept, strict=True):
         np.testing.assert_array_equal(array, before)
-    again = trainer("mean_squared_error", 1, backend=backend, dtype="float64")
-    again.fit(
-        x, y, sample_weight=weight, validation_data=held, batch_size=batch_size, epochs=3, verbose=0,
-        callbacks=[Lambda(on_epoch_end=spoil)],
-    )  # fmt: skip
-    assert np.isfinite(again.history["loss"]).all(), (
-        "mutated while it trains, the user's arrays do not matter"
-    )
-    made.fit(
-        kept[0],
-        kept[1],
-        sample_weight=kept[2],
-        validation_data=kept[3:],
-        batch_size=batch_size,
-        epochs=3,
-        verbose=0,
-    )
-    assert made.history.rows == again.history.rows
+    fit(twice, data, 1)
+    for array in data:
+        array[...] = np.nan
+    fit(twice, kept, 3)
+    assert once.history.rows == twice.history.rows, "what becomes of the arrays after a fit does not matter"
+    alive = [weakref.ref(array) for array in data]
+    del data, array
+    gc.collect()
+    assert [ref() for ref in alive] == [None] * len(alive)
 
 
 def test_predictions_belong_to_the_caller():
@@ -446,8 +440,81 @@ def test_scaler_goes_through_large_data_in_chunks():
     scaler = Scaler.fit(x.astype("float32"))
     np.testing.assert_allclose(scaler.scale, x.std(axis=0), rtol=1e-5)
     np.testing.assert_allclose(scaler(x, "float64").std(axis=0), 1, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"x must fit into float32, got 1e\+60 at \(19999, 1\)"):
-        Scaler()(changed(x, (19999, 1), 1e60), "float32")
+    for made in Scaler(), scaler:
+        with pytest.raises(ValueError, match=r"x must fit into float32, got 1e\+60 at \(19999, 1\)"):
+            made(changed(x, (19999, 1), 1e60), "float32")
+
+
+LARGE = np.random.default_rng(0).normal(size=(3000, 50))  # three pieces
+
+
+def test_large_data_is_refused_by_its_first_misfit():
+    for value in np.nan, np.inf, -np.inf:
+        x = changed(changed(LARGE, (2999, 3), value), (2000, 7), value)
+        for given in x, x.astype("float32"), np.asfortranarray(x), x[::-1][::-1]:
+            with pytest.raises(ValueError, match=rf"x must be finite, got {value} at \(2000, 7\)"):
+                as_inputs(given)
+    for y, kind, expected in (
+        (changed(LARGE, (2000, 7), np.nan), "reals", r"y must be finite, got nan at \(2000, 7\)"),
+        (changed(LARGE > 0, (2000, 7), 2), "unit interval", r"y must be in \[0, 1\], got 2.0 at \(2000, 7\)"),
+        (changed(LARGE**2, (2000, 7), -1), "counts", r"y must be counts, not negative, got -1.0 at \(2000, 7\)"),
+        (changed(np.sign(LARGE), (2000, 7), 0), "signs", r"y must be -1 or 1, got 0.0 at \(2000, 7\)"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=expected):
+            as_targets(y, kind, 50, 3000)
+    labels = changed(np.zeros(100_000, int), 99_998, 10)
+    with pytest.raises(ValueError, match=r"got 10 at row 99998"):
+        as_targets(labels, "labels", 10, 100_000)
+    with pytest.raises(ValueError, match=r"y must fit into float32, got 1e\+60 at row 99998"):
+        cast(changed(np.zeros(100_000), 99_998, 1e60), "float32", "y")
+
+
+def test_rows_of_a_piece_are_counted_from_its_first():
+    x = changed(X, (5, 2), np.nan)
+    for rows in (3, 5):
+        with pytest.raises(ValueError, match=r"x must be finite, got nan at \(5, 2\)"):
+            as_inputs(x[rows:], first_row=rows)
+    with pytest.raises(ValueError, match=r"x must be finite, got nan at \(1002000, 7\)"):
+        as_inputs(changed(LARGE, (2000, 7), np.nan), first_row=1_000_000)
+
+
+def test_a_sample_may_be_larger_than_a_piece():
+    x = np.random.default_rng(0).normal(size=(3, 100_000))
+    assert as_inputs(x) is x
+    np.testing.assert_array_equal(Scaler()(x, "float32"), x.astype("float32"))
+    with pytest.raises(ValueError, match=r"x must be finite, got nan at \(2, 99999\)"):
+        as_inputs(changed(x, (2, 99_999), np.nan))
+
+
+def unaligned(a):
+    raw = np.zeros(a.nbytes + 1, "u1")
+    out = raw[1:].view(a.dtype).reshape(a.shape)
+    out[...] = a
+    return out
+
+
+def test_what_needs_no_cast_is_not_copied():
+    x = LARGE.astype("float32")
+    for same in x, read_only(x), np.asfortranarray(x), x[::2], x[::-1]:
+        assert as_inputs(same) is same
+        assert cast(same, "float32", "x") is same
+        assert Scaler()(same, "float32") is same
+    for other in unaligned(x), x.astype(">f4"), x.astype("float64"), x.astype("longdouble"):
+        out = Scaler()(as_inputs(other), "float32")
+        assert out.dtype.isnative
+        assert out.flags.aligned
+        assert out.flags.c_contiguous
+        np.testing.assert_array_equal(out, x)
+
+
+def test_fingerprints_are_of_the_values_in_order():
+    """Checkpoints hold them: they never change."""
+    x = np.arange(200_000.0).reshape(400, 500)
+    for same in x, np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], read_only(x):
+        assert fingerprint(same) == "1495fc27fbd052d8f734cee090841734"
+    assert (
+        fingerprint(np.array(2.0), np.zeros((0, 3)), np.array([True])) == "b37de697ca78f3d24541a1cfe676e6f2"
+    )
 
 
 def test_small_functions():

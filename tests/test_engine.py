@@ -24,16 +24,15 @@ from anyback.losses import loss
 class Plain(NumpyBackend):
     """NumPy with nothing recorded."""
 
-    compile = Backend.compile
+    compile, repeat = Backend.compile, Backend.repeat
 
 
 @pytest.fixture(params=["replayed", "loops"])
 def executor(request, monkeypatch):
     """With NumPy's functions, and with its loops; from the first step that is recorded."""
     if request.param == "loops":
-        require("numba")
+        require("llvmlite")
         monkeypatch.setattr(replay, "PATIENCE", -1.0)
-        monkeypatch.setattr(replay, "FIRST_LOOK", 1)
     else:
         monkeypatch.setattr(replay, "PATIENCE", float("inf"))
         monkeypatch.setattr(replay, "_table", lambda: None)
@@ -408,21 +407,20 @@ def test_functions_of_numpy_by_name_and_constants_around_can_be_recorded(executo
         assert a.tobytes() == np.asarray(b).tobytes()
 
 
-@pytest.mark.parametrize("error", [ImportError("Numba needs NumPy 2.3"), RuntimeError("no locator")])
-def test_a_numba_that_does_not_work_is_said_and_done_without(monkeypatch, error):
+@pytest.mark.parametrize("error", [ImportError("no libLLVM"), RuntimeError("no locator")])
+def test_an_llvm_that_does_not_work_is_said_and_done_without(monkeypatch, error):
     class Broken:
         def __init__(self, operations):
             raise error
 
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     from anyback.engine import table
 
     monkeypatch.setattr(table, "Table", Broken)
     monkeypatch.setattr(replay, "PATIENCE", -1.0)
-    monkeypatch.setattr(replay, "FIRST_LOOK", 1)
     replay._table.cache_clear()
     try:
-        with pytest.warns(UserWarning, match="steps run without Numba, which does not work here: N|no l"):
+        with pytest.warns(UserWarning, match="steps run without llvmlite, which does not work here: no l"):
             trained(NumpyBackend(), ab.MLP([8], 4), data()[1])
         assert replay._table() is None
     finally:
@@ -431,3 +429,152 @@ def test_a_numba_that_does_not_work_is_said_and_done_without(monkeypatch, error)
 
 def test_operations_have_a_kind():
     assert Operation("copy", None, [np.ones(1)], np.ones(1)).kind == "copy"
+
+
+# --- machine code -------------------------------------------------------------------------------------
+
+
+def table_module():
+    require("llvmlite")
+    from anyback.engine import table
+
+    return table
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", optimizers.__all__)
+def test_long_updates(executor, optimizer, dtype, monkeypatch):
+    monkeypatch.setattr(replay, "CHUNK", 16)
+    monkeypatch.setattr(replay, "COMPILED_CHUNK", 16)
+    same(ab.MLP([16], 4), optimizer=optimizer, dtype=dtype, fit={"epochs": 12})
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSProp", "Adam", "AdamW"])
+def test_an_update_is_one_kernel(optimizer):
+    table = table_module()
+    kinds = []
+    trainer = ab.Trainer(ab.MLP([64], 4), "softmax_cross_entropy", optimizer, backend=NumpyBackend())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "PATIENCE", -1.0)
+        patch.setattr(replay, "COMPILED_CHUNK", 128)
+        kernel = table.kernel
+        patch.setattr(
+            table,
+            "kernel",
+            lambda run: kinds.append((run.shape, len(run.operations), kernel(run)[0])) or kernel(run),
+        )
+        trainer.fit(*data(), epochs=3, verbose=0)
+    assert (trainer.layout.size,) in {shape for shape, _, _ in kinds}
+
+
+def test_what_is_no_kernel_goes_by_loops():
+    table, big = table_module(), np.linspace(-1.0, 1.0, 5000)
+    with np.errstate(all="ignore"):
+        for f in (np.exp, np.sin, np.cbrt):
+            recording = record(lambda x, f=f: f(x * 2.0) + 1.0, big)
+            operations, places, _ = lay_out(recording, [big], 0, 512)
+            (run,) = [o for o in operations if isinstance(o, Run)]
+            assert len(table._run(run)) > 10
+            table.Table(operations)()
+            assert places[recording.result].tobytes() == (f(big * 2.0) + 1.0).tobytes()
+
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3e38, 1e-38, 2.5] * 300)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_kernel_has_the_bits_of_numpy_on_every_kind_of_number(dtype):
+    from anyback.arrays import namespace
+
+    table = table_module()
+    x = SPECIAL.astype(dtype)
+    y = np.roll(x, 5)[np.random.default_rng(0).permutation(x.size)]
+
+    def f(x, y):
+        xp = namespace(x)
+        above = (x > y, x >= y, x < y, x <= y, x == y, x != y)
+        return (
+            *(xp.where(c, x, y * 2.0) for c in above),
+            *(xp.astype(c, x.dtype) for c in above),
+            above[0],
+            xp.sqrt(x),
+            abs(x),
+            -x,
+            xp.square(x),
+            x + y,
+            x - y,
+            x * y,
+            x / y,
+        )
+
+    with np.errstate(all="ignore"):
+        recording = record(f, x, y)
+        operations, places, _ = lay_out(recording, [x, y], 0, 512)
+        rows = [row for o in operations for row in (table._run(o) if isinstance(o, Run) else table._whole(o))]
+        assert any("noalias" in str(row.f) for row in rows)
+        table.Table(operations)()
+        for node, plain in zip(leaves(recording.result), f(x, y), strict=True):
+            found = places[node]
+            known = ~np.isnan(plain)
+            np.testing.assert_array_equal(np.isnan(found), ~known)
+            assert found[known].tobytes() == plain[known].tobytes()
+
+
+def test_the_first_of_the_largest(executor):
+    from anyback.arrays import namespace
+
+    x = np.random.default_rng(0).integers(0, 4, (200, 5)).astype("float32")
+    x[::7, 3] = np.nan
+    x[::14, 1] = np.nan
+    x[3] = -np.inf
+    (found,), _ = run(lambda x: (namespace(x).argmax(x, axis=-1),), x, executor=executor)
+    assert found.tolist() == x.argmax(axis=-1).tolist()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_steps_at_once_are_the_steps_one_by_one(executor, dropout):
+    """Whatever their grouping: a callback after each update makes each a call of its own."""
+    fit = {"epochs": 6, "batch_size": 8}
+    hooked = fit | {"callbacks": [ab.callbacks.Lambda(on_update=lambda trainer: None)]}
+    made = partial(trained, model=ab.MLP([8], 4, dropout=dropout), y=data()[1])
+    made = partial(made, optimizer=ab.Adam(ab.schedules.Cosine(0.1, period=50)))
+    assert state(made(NumpyBackend(), fit=fit)) == state(made(NumpyBackend(), fit=hooked))
+
+
+def test_steps_at_once_are_one_call():
+    table_module()
+    from anyback.engine.table import Table
+
+    rounds, repeat = [], Table.repeat
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "PATIENCE", -1.0)
+        patch.setattr(Table, "repeat", lambda self, n, feeds: rounds.append(n) or repeat(self, n, feeds))
+        trained(NumpyBackend(), ab.MLP([8], 4, dropout=0.1), data()[1], fit={"epochs": 8, "batch_size": 8})
+    assert sum(rounds) > 0.8 * 8 * 8
+    assert max(rounds) >= 7
+
+
+def test_steps_of_different_kinds_are_not_mixed(executor):
+    """A schedule that returns an int for once is another kind of number."""
+    fit = {"epochs": 6, "batch_size": 8}
+    options = {"optimizer": ab.SGD(lambda t: 0 if t % 5 == 3 else 0.1), "fit": fit}
+    assert state(trained(Plain(), ab.MLP([8], 4), data()[1], **options)) == state(
+        trained(NumpyBackend(), ab.MLP([8], 4), data()[1], **options)
+    )
+
+
+def test_predictions_in_pieces_are_replayed(executor):
+    trainer = trained(NumpyBackend(), ab.MLP([8], 4), data()[1])
+    x = np.random.default_rng(1).normal(size=(70_000, 6)).astype("float32")
+    plain = trained(Plain(), ab.MLP([8], 4), data()[1])
+    assert trainer.predict(x, batch_size=4096).tobytes() == plain.predict(x, batch_size=4096).tobytes()
+    assert trainer._forward._plan is not None or len(trainer._forward._plans) > 1
+    assert not any(plan == -replay.sys.maxsize for plan in trainer._forward._plans.values())
+
+
+def test_kinds_of_arguments_are_forgotten():
+    double = replay.Replayed(lambda x: x * 2.0)
+    for n in range(1, 3 * replay.KINDS):
+        for _ in range(4):
+            assert double(np.ones(n)).tolist() == [2.0] * n
+    assert len(double._plans) == replay.KINDS

@@ -128,8 +128,9 @@ def test_a_step_reads_nothing(counted):
     rows = trainer.backend.indices(np.arange(16))
     counted.reads.clear()
     state = trainer._w, trainer._slots, trainer._stats, trainer._tally
-    for t in range(1, 4):
-        state = trainer._step(*state, data, rows, trainer._mask, trainer.optimizer.at(t), 123)
+    state = trainer._steps(
+        state, (data, trainer._mask), [(rows, trainer.optimizer.at(t), 123) for t in (1, 2, 3)]
+    )
     total = trainer._w * 0.0, trainer._tallies.zeros()["weight"]
     total, stats, tally = trainer._accumulate(total, *state[2:], state[0], data, rows, 5)
     trainer._finish(state[0], state[1], total, trainer._mask, trainer.optimizer.at(4))
@@ -165,17 +166,9 @@ def test_a_step_needs_no_value(optimizer, weighted):
     put = trainer.backend.asarray
     data = put(X, "float32"), put(Y), put(np.ones(64), "float32") if weighted else None
     rows = trainer.backend.indices(np.arange(16))
-    w, slots, stats, tally = trainer._step(
-        trainer._w,
-        trainer._slots,
-        trainer._stats,
-        trainer._tally,
-        data,
-        rows,
-        trainer._mask,
-        trainer.optimizer.at(1),
-        77,
-    )
+    state = trainer._w, trainer._slots, trainer._stats, trainer._tally
+    batch = rows, trainer.optimizer.at(1), 77
+    w, slots, stats, tally = trainer._steps(state, (data, trainer._mask), [batch])
     assert w.device == torch.device("meta")
     assert w.shape == trainer.weights.shape
     assert len(slots) == len(trainer.optimizer.slots)
@@ -195,7 +188,8 @@ def test_jax_compiles_a_step_once_for_each_size_of_batch():
         backend="jax",
     )
     trainer.fit(X, Y, batch_size=20, epochs=4, verbose=0, callbacks=[ReduceOnPlateau("loss", patience=0)])
-    assert trainer._step._cache_size() == 2, "batches of 20 and of the 4 that are left"
+    (compiled,) = trainer._steps.args
+    assert compiled._cache_size() == 2, "batches of 20 and of the 4 that are left"
 
 
 def test_class_weights_are_uploaded_once(monkeypatch):
@@ -206,10 +200,9 @@ def test_class_weights_are_uploaded_once(monkeypatch):
     def never(*arguments, **options):
         raise AssertionError("an upload within a step")
 
-    held = trainer._step.__self__.loss.keywords["class_weight"]
+    held = trainer._accumulate.__self__.loss.keywords["class_weight"]
     assert held.device == strict.Device("device1")
     data = trainer._intake().put(*trainer._intake().check(X, Y))
     monkeypatch.setattr(strict, "asarray", never)
-    trainer._step(
-        trainer._w, trainer._slots, trainer._stats, trainer._tally, data, None, 1.0, trainer._scalars(), 1
-    )
+    state = trainer._w, trainer._slots, trainer._stats, trainer._tally
+    trainer._steps(state, (data, 1.0), [(None, trainer._scalars(0), 1)])

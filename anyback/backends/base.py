@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,10 @@ class Backend:
         """
         return self.namespace.asarray(np.array(x, dtype=dtype, order="C"), device=self.device)
 
+    def share(self, x: np.ndarray) -> Array:
+        """Return the host array `x` on the device, in its own memory where that can be: to be read only."""
+        return self.asarray(x)
+
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return a copy of `x` on the host."""
         return np.array(x)
@@ -82,6 +86,21 @@ class Backend:
     def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
         """Return a fast form of the pure `step`, whose first `donate` arguments may be overwritten."""
         return step
+
+    def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
+        """Return ``steps(state, fixed, batches)``: one `step` for each batch, the state of each to the next.
+
+        A step is ``state = step(*state, *fixed, *batch)``, and `donate` the length of `state`, which may be
+        overwritten. Batches are alike: of the same shapes.
+        """
+        one = self.compile(step, donate)
+
+        def steps(state: Any, fixed: Any, batches: Iterable[Any]) -> Any:
+            for batch in batches:
+                state = one(*state, *fixed, *batch)
+            return state
+
+        return steps
 
     def release(self, *compiled: Callable[..., Any]) -> None:
         """Let go of the data that compiled functions were called with."""

@@ -1,16 +1,49 @@
-"""JAX: every step is jitted, its state donated."""
+"""JAX: every step is jitted, its state donated; on a CPU many steps are one compiled loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from anyback.arrays import Array
+from anyback.arrays import Array, prefer
 from anyback.backends.base import Backend, BackendError, first_line
 
 __all__ = ["connect"]
+
+# Steps of one call of a compiled loop, and the numbers of their batches, which are handed over at once.
+STEPS, NUMBERS = 64, 1 << 16
+
+
+class _Traced:
+    """JAX's namespace for what is being compiled, with a `concat` of vectors that writes piece after piece.
+
+    XLA merges its own with what is computed of it next; on a CPU that is a choice of the piece for each
+    element, which took ten times as long as all the rest of a step.
+    """
+
+    def __init__(self, jax: Any) -> None:
+        self._lax, self._namespace = jax.lax, jax.numpy
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._namespace, name)
+        setattr(self, name, found)
+        return found
+
+    def concat(self, arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
+        plain = partial(self._namespace.concat, axis=axis)
+        if any(x.ndim != 1 or x.dtype != arrays[0].dtype for x in arrays):
+            return plain(arrays)
+        return self._lax.platform_dependent(arrays, cpu=self._in_turn, default=plain)
+
+    def _in_turn(self, vectors: Sequence[Array]) -> Array:
+        y, start = self._namespace.zeros(sum(x.size for x in vectors), vectors[0].dtype), 0
+        for x in vectors:
+            y, start = self._lax.dynamic_update_slice(y, x, (start,)), start + x.size
+        return y
 
 
 class JaxBackend(Backend):
@@ -42,6 +75,36 @@ class JaxBackend(Backend):
         compiled: Callable[..., Any] = self.jax.jit(step, donate_argnums=tuple(range(donate)))
         return compiled
 
+    def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
+        """Compile a loop of steps on a CPU, where a call costs as much as a small step.
+
+        The number of steps is an argument, so that one step alone runs through the same code, to the same
+        bits, as one of many. On a GPU the host would wait for each round of such a loop; calls run ahead.
+        """
+        if self.device.platform != "cpu":
+            return super().repeat(step, donate)
+        tree, loop = self.jax.tree, self.jax.lax.fori_loop
+
+        def several(state: Any, fixed: Any, batches: Any, count: Any) -> Any:
+            def following(i: Any, state: Any) -> Any:
+                real = state[0].dtype  # as a Python number would be taken up
+                batch = tree.map(lambda x: x[i].astype(real) if x.dtype.kind == "f" else x[i], batches)
+                return step(*state, *fixed, *batch)
+
+            return loop(0, count, following, state)
+
+        return partial(self._repeat, self.jax.jit(several, donate_argnums=0))
+
+    def _repeat(self, several: Callable[..., Any], state: Any, fixed: Any, batches: Any) -> Any:
+        """Call the loop `several` with as many of the batches at a time as it has room for."""
+        tree, batches = self.jax.tree, iter(batches)
+        for first in batches:
+            room = max(1, min(STEPS, NUMBERS // sum(np.size(leaf) for leaf in tree.leaves(first))))
+            some = [first, *islice(batches, room - 1)]
+            table = tree.map(partial(_filled, room), *some)
+            state = several(state, fixed, table, len(some))
+        return state
+
     def synchronize(self, *arrays: Array) -> None:
         """Wait for the arrays: JAX has no wait for all that was dispatched."""
         self.jax.block_until_ready(arrays)
@@ -60,4 +123,19 @@ def connect(device: str | None) -> Backend:
         raise BackendError(
             f"backend 'jax:{device}' cannot run with JAX {jax.__version__}: {first_line(error)}"
         ) from error
+    _prefer_traced(jax)
     return JaxBackend(jax, found, f"jax:{device}" if device else "jax")
+
+
+@cache
+def _prefer_traced(jax: Any) -> None:
+    """Let formulas that are being compiled find the namespace made for them."""
+    namespace = _Traced(jax)
+    jax.eval_shape(lambda x: prefer(type(x), namespace), 0.0)
+
+
+def _filled(room: int, *column: Any) -> np.ndarray:
+    """Return numbers or arrays of one shape as an array with `room` rows, the last of which are not used."""
+    table = np.zeros((room, *np.shape(column[0])), np.asarray(column[0]).dtype)
+    table[: len(column)] = column
+    return table

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from anyback.arrays import numpy_namespace
+import numpy as np
+
+from anyback.arrays import Array, numpy_namespace
 from anyback.backends.base import Backend, BackendError
-from anyback.engine import Replayed
+from anyback.engine import Repeated, Replayed
 
 __all__ = ["connect"]
 
@@ -19,15 +21,23 @@ class NumpyBackend(Backend):
     namespace = numpy_namespace
     device = "cpu"
 
+    def share(self, x: np.ndarray) -> Array:
+        """Return `x` itself, or a copy if its elements are not one after the other."""
+        return np.ascontiguousarray(x)
+
     def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
         """Return `step` as it is replayed, from its third call with arguments of the same shapes."""
         return Replayed(step, donate)
 
+    def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
+        """Return the steps as they are replayed, several at a time."""
+        return Repeated(step, donate)
+
     def release(self, *compiled: Callable[..., Any]) -> None:
         """Let go of the arrays that compiled steps were laid out on."""
-        for step in compiled:
-            if isinstance(step, Replayed):
-                step.release()
+        for one in compiled:
+            if isinstance(one, Replayed):
+                one.release()
 
 
 def connect(device: str | None) -> Backend:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from anyback.arrays import Array
 from anyback.engine.layout import Operation, Run
 
 __all__ = ["calls"]
@@ -31,18 +30,7 @@ def calls(operations: Iterable[Operation | Run]) -> Iterator[Callable[[], Any]]:
         if isinstance(operation, Operation):
             yield _call(operation)
             continue
-        for start in range(0, operation.rows, operation.chunk):
-            stop = min(start + operation.chunk, operation.rows)
-            for inside in operation.operations:
-                *inputs, out = (_part(a, operation, start, stop) for a in (*inside.inputs, inside.out))
-                yield _call(Operation(inside.kind, inside.f, inputs, out))
-
-
-def _part(a: Array, run: Run, start: int, stop: int) -> Array:
-    """Return what an operand of a run is in one chunk."""
-    if any(a is b for b in run.local):
-        return a[: stop - start]
-    return a[start:stop] if a.ndim and a.shape[0] == run.rows else a
+        yield from map(_call, operation.chunks())
 
 
 def _call(o: Operation) -> Callable[[], Any]:

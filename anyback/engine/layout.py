@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -61,18 +62,38 @@ class Run:
 
     Attributes
     ----------
-    rows, chunk : int
-        How many in all, and at a time.
+    shape : tuple of int
+        Of what comes out.
+    chunk : int
+        Rows at a time.
     operations : list of Operation
         In order.
     local : list of array
         Operands that live only inside: they have `chunk` rows, used again for every chunk.
     """
 
-    rows: int
+    shape: tuple[int, ...]
     chunk: int
     operations: list[Operation] = field(default_factory=list)
     local: list[Array] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many in all."""
+        return self.shape[0]
+
+    def chunks(self) -> Iterator[Operation]:
+        """Yield the operations of one chunk after the other."""
+        for start in range(0, self.rows, self.chunk):
+            stop = min(start + self.chunk, self.rows)
+            for o in self.operations:
+                *inputs, out = (self._part(a, start, stop) for a in (*o.inputs, o.out))
+                yield Operation(o.kind, o.f, inputs, out, o.options)
+
+    def _part(self, a: Array, start: int, stop: int) -> Array:
+        if any(a is b for b in self.local):
+            return a[: stop - start]
+        return a[start:stop] if a.ndim and a.shape[0] == self.rows else a
 
 
 def lay_out(
@@ -107,7 +128,7 @@ def lay_out(
 class _Layout:
     def __init__(self, recording: Recording, bound: Sequence[Any], donated: int, chunk: int) -> None:
         self.chunk = chunk
-        self.nodes, self.results = recording.nodes, list(leaves(recording.result))
+        self.nodes, self.results = recording.nodes, leaves(recording.result)
         self.operations: list[Operation | Run] = []
         self.places: dict[Node, Array] = {
             node: value
@@ -198,7 +219,7 @@ class _Layout:
         def close() -> None:
             if len(group) > 1:
                 rows, *rest = group[0].value.shape
-                run = Run(rows, min(rows, max(1, self.chunk // prod(rest))))
+                run = Run((rows, *rest), min(rows, max(1, self.chunk // prod(rest))))
                 self._run.update(dict.fromkeys(group, run))
             group.clear()
 
@@ -258,12 +279,13 @@ class _Layout:
 
     def _place_joined(self, node: Node) -> None:
         out, start = self._joined(node), 0
-        if node.value.ndim != 1:
+        assert isinstance(node.f, partial)
+        if prod(node.value.shape[: node.f.args[0]]) != 1:  # the pieces do not lie one after the other
             self.operations.append(Operation("call", node.f, [self._operand(arg) for arg in node.args], out))
             return
         for piece in node.args:
             array = self._operand(piece)
-            part = out[start : start + array.size]
+            part = out.reshape(-1)[start : start + array.size].reshape(array.shape)
             if array.size and not np.may_share_memory(array, part):
                 self.operations.append(Operation("copy", None, [array], part))
             start += array.size

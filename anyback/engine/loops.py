@@ -1,39 +1,24 @@
-"""NumPy's own inner loops, called one after the other with no Python in between.
+"""Inner loops: NumPy's own, by their addresses, and those that NumPy lacks.
 
 Behind every ufunc of NumPy stand loops in C, one for each combination of dtypes, all of one signature
 
     void loop(char **args, intptr_t *dimensions, intptr_t *steps, void *data)
 
 whose addresses the ufunc holds ("UFunc API" in the reference of NumPy's C API). `matmul` has such loops
-too, which call BLAS. Operations on fixed arrays are thus a table of addresses, and a whole training step is
-one compiled call that goes through it. It is NumPy's code on the same numbers in the same order, so the bits
-are the same; what is gone is the interpreter between two loops, most of a small step's time.
+too, which call BLAS. What calls them does what NumPy does, on the same numbers, to the same bits.
 
-Copying with a cast, choosing by a mask and taking rows have no ufunc: their loops are here.
+Copying with a cast, choosing by a mask and taking rows have no ufunc: their loops are written here, for LLVM.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
-__all__ = ["NoLoop", "execute", "loop"]
-
-# Operations of our own, where the address of a loop would stand; no address is that small.
-RUN, TAKE, WHERE, MOVE, CAST = 0, 1, 2, 3, 4
-# The dtypes our own operations know, by their place here; what is only moved is moved as an integer.
-DTYPES = ("b1", "i4", "i8", "f4", "f8")
-MOVED = {1: 0, 4: 1, 8: 2}
-# Columns of the table: where the loop is and what it is told; how often it is called, over how many
-# elements; where its dimensions and steps lie; whether a chunk is one call; the addresses of up to four
-# operands, how far each moves from one call to the next, and how far from one chunk of a run to the next.
-F, DATA, OUTER, INNER, SHAPE, FLAT, ARGS, STEPS, ADVANCE, WIDTH = 0, 1, 2, 3, 4, 5, 6, 10, 14, 18
+__all__ = ["TAKING", "NoLoop", "elementwise", "largest", "loop", "moving"]
 
 
 class _UFunc(ctypes.Structure):
@@ -79,169 +64,146 @@ def loop(ufunc: np.ufunc, signature: str) -> tuple[int, int]:
     return held.functions[i], (held.data[i] or 0) if held.data else 0
 
 
-# --- compiled ---------------------------------------------------------------------------------------
+# Dtypes in memory, by NumPy's strings for them; what is only moved is moved as an integer.
+TYPES = {"b1": "i8", "i4": "i32", "i8": "i64", "f4": "float", "f8": "double"}
+SIZES = {"i8": 1, "i32": 4, "i64": 8, "float": 4, "double": 8}
+MOVED = {1: "i8", 4: "i32", 8: "i64"}
+CASTS = {
+    ("i8", "float"): "uitofp",
+    ("i8", "double"): "uitofp",
+    ("i8", "i64"): "zext",
+    ("i32", "float"): "sitofp",
+    ("i32", "double"): "sitofp",
+    ("i64", "float"): "sitofp",
+    ("i64", "double"): "sitofp",
+    ("float", "double"): "fpext",
+    ("double", "float"): "fptrunc",
+}
 
 
-@intrinsic
-def _call(context: Any, f: Any, args: Any, dimensions: Any, steps: Any, data: Any) -> Any:
-    """Call the loop at an address."""
+def moving(kind: str, dtypes: Sequence[np.dtype], steps: Sequence[int]) -> str:
+    """Return the source of a loop that casts, copies or chooses.
 
-    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer] * 4).as_pointer()
-        builder.call(builder.inttoptr(given[0], kind), [builder.inttoptr(x, pointer) for x in given[1:]])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), emit
-
-
-def _memory(kind: Any) -> tuple[Any, Any]:
-    """Return ``load(address)`` and ``store(address, value)`` for a type."""
-
-    def load(context: Any, address: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            return builder.load(builder.inttoptr(given[0], context.get_value_type(kind).as_pointer()))
-
-        return kind(types.int64), emit
-
-    def store(context: Any, address: Any, value: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            builder.store(given[1], builder.inttoptr(given[0], context.get_value_type(kind).as_pointer()))
-            return context.get_dummy_value()
-
-        return types.void(types.int64, kind), emit
-
-    return intrinsic(load), intrinsic(store)
+    Examples
+    --------
+    >>> "fptrunc double" in moving("cast", [np.dtype("f8"), np.dtype("f4")], [8, 4])
+    True
+    """
+    words = [MOVED.get(dtype.itemsize, "") for dtype in dtypes]
+    if kind == "where" and words[-1]:
+        body = f"%c = icmp ne i8 %v0, 0\n  %y = select i1 %c, {words[1]} %v1, {words[2]} %v2"
+        return elementwise(["i8", *words[1:]], body, steps)
+    if dtypes[0] == dtypes[1] and words[0]:
+        return elementwise(words, f"%y = or {words[0]} %v0, 0", steps)
+    a, b = (TYPES.get(dtype.str[1:], "") for dtype in dtypes)
+    if (a, b) not in CASTS or not all(dtype.isnative for dtype in dtypes):
+        raise NoLoop
+    return elementwise([a, b], f"%y = {CASTS[a, b]} {a} %v0 to {b}", steps)
 
 
-_load_b, _store_b = _memory(types.int8)
-_load_i, _store_i = _memory(types.int32)
-_load_l, _store_l = _memory(types.int64)
-_load_f, _store_f = _memory(types.float32)
-_load_d, _store_d = _memory(types.float64)
+def elementwise(types: Sequence[str], body: str, steps: Sequence[int]) -> str:
+    """Return the source of a loop over elements that makes %y, the last operand, of %v0, %v1 ...
 
-
-@njit(nogil=True, cache=True)
-def _move(kind: int, p: int, q: int) -> None:
-    """Copy one element, of the kind's size, from p to q."""
-    if kind == 0:
-        _store_b(q, _load_b(p))
-    elif kind == 1:
-        _store_i(q, _load_i(p))
-    else:
-        _store_l(q, _load_l(p))
-
-
-@njit(nogil=True, cache=True)
-def _cast(a: int, b: int, n: int, p: int, q: int, dp: int, dq: int) -> None:
-    """Copy n elements from dtype a at p to dtype b at q."""
-    if a == 0 and b == 3 and dp == 1 and dq == 4:  # a mask of a whole layer: steps known, so vectorised
-        for i in range(n):
-            _store_f(q + 4 * i, np.float32(_load_b(p + i)))
-        return
-    for _ in range(n):
-        if a == 0:
-            x = np.float64(_load_b(p))
-        elif a == 1:
-            x = np.float64(_load_i(p))
-        elif a == 2:
-            x = np.float64(_load_l(p))
-        elif a == 3:
-            x = np.float64(_load_f(p))
+    Steps that are the sizes of the elements become constants, so that LLVM can use vectors.
+    """
+    flat = all(step == SIZES[t] for step, t in zip(steps, types, strict=True))
+    begin: list[str] = []
+    before: list[str] = []
+    after: list[str] = []
+    for j, t in enumerate(types):
+        begin += [
+            f"%at{j} = getelementptr ptr, ptr %args, i64 {j}",
+            f"%p{j} = load ptr, ptr %at{j}",
+            f"%step{j} = getelementptr i64, ptr %steps, i64 {j}",
+            f"%d{j} = add i64 0, {SIZES[t]}" if flat else f"%d{j} = load i64, ptr %step{j}",
+        ]
+        before += [f"%o{j} = mul i64 %i, %d{j}", f"%q{j} = getelementptr i8, ptr %p{j}, i64 %o{j}"]
+        if j < len(types) - 1:
+            before.append(f"%v{j} = load {t}, ptr %q{j}")
         else:
-            x = _load_d(p)
-        if b == 1:
-            _store_i(q, np.int32(x))
-        elif b == 2:
-            _store_l(q, np.int64(x))
-        elif b == 3:
-            _store_f(q, np.float32(x))
-        else:
-            _store_d(q, x)
-        p += dp
-        q += dq
+            after.append(f"store {t} %y, ptr %q{j}")
+    return _loop(begin, [*before, body, *after])
 
 
-@njit(nogil=True, cache=True)
-def _where(kind: int, n: int, c: int, p: int, q: int, r: int, dc: int, dp: int, dq: int, dr: int) -> None:
-    """Copy n elements, each from p where c is true and from q elsewhere, to r."""
-    for _ in range(n):
-        _move(kind, p if _load_b(c) else q, r)
-        c += dc
-        p += dp
-        q += dq
-        r += dr
+def _loop(begin: Sequence[str], body: Sequence[str], declared: str = "") -> str:
+    """Return the source of a loop of NumPy's signature over %i from 0 to %n."""
+    lines = "\n  ".join
+    return f"""
+define void @f(ptr %args, ptr %dimensions, ptr %steps, ptr %data) {{
+start:
+  %n = load i64, ptr %dimensions
+  {lines(begin)}
+  br label %loop
+loop:
+  %i = phi i64 [0, %start], [%i1, %loop]
+  {lines(body)}
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %n
+  br i1 %more, label %loop, label %end
+end:
+  ret void
+}}
+{declared}
+"""
 
 
-@njit(nogil=True, cache=True)
-def _take(
-    kind: int, index: int, n: int, width: int, x: int, rows: int, out: int, dx: int, drows: int, dout: int
-) -> None:
-    """Copy n rows of `width` elements from x to out."""
-    size = 1 if kind == 0 else 4 if kind == 1 else 8
-    for i in range(n):
-        at = rows + i * drows
-        p = x + dx * (_load_l(at) if index == 2 else np.int64(_load_i(at)))
-        q = out + i * dout
-        if kind == 1:
-            for j in range(width):
-                _store_i(q + 4 * j, _load_i(p + 4 * j))
-        else:
-            for j in range(width):
-                _move(kind, p + size * j, q + size * j)
+TAKING = _loop(
+    [
+        "%x = load ptr, ptr %args",
+        "%rows.at = getelementptr ptr, ptr %args, i64 1",
+        "%rows = load ptr, ptr %rows.at",
+        "%out.at = getelementptr ptr, ptr %args, i64 2",
+        "%out = load ptr, ptr %out.at",
+        "%width = ptrtoint ptr %data to i64",
+    ],
+    [
+        "%row.at = getelementptr i64, ptr %rows, i64 %i",
+        "%row = load i64, ptr %row.at",
+        "%there = mul i64 %row, %width",
+        "%from = getelementptr i8, ptr %x, i64 %there",
+        "%here = mul i64 %i, %width",
+        "%to = getelementptr i8, ptr %out, i64 %here",
+        "call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %width, i1 false)",
+    ],
+    "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+)
+"""The source of a loop ``out[i] = x[rows[i]]`` of whole rows, whose width in bytes is its data."""
 
 
-@njit(nogil=True, cache=True)
-def _own(f: int, data: int, n: int, width: int, w: Any, s: Any) -> None:
-    """Do an operation of our own on n elements at the addresses w, in the steps s."""
-    if f == CAST:
-        _cast(data // 8, data % 8, n, w[0], w[1], s[0], s[1])
-    elif f == WHERE:
-        _where(data, n, w[0], w[1], w[2], w[3], s[0], s[1], s[2], s[3])
-    elif f == TAKE:
-        _take(data % 8, data // 8, n, width, w[0], w[1], w[2], s[0], s[1], s[2])
-    else:
-        for i in range(n):
-            _move(data, w[0] + i * s[0], w[1] + i * s[1])
+def largest(dtype: np.dtype) -> str:
+    """Return the source of a loop that finds the place of the largest element of a row, or its first NaN.
 
-
-@njit(nogil=True, cache=True)
-def execute(table: Any, geometry: Any, work: Any) -> None:
-    """Go through the table; `work` holds the operands of the loop that is running, and its length."""
-    start, args = geometry.ctypes.data, work.ctypes.data
-    k = 0
-    while k < len(table):
-        row = table[k]
-        k += 1
-        if row[F] != RUN:
-            f, data, inner, shape = row[F], row[DATA], row[INNER], row[SHAPE]
-            at = start + 8 * shape
-            for j in range(4):
-                work[j] = row[ARGS + j]
-            for _ in range(row[OUTER]):
-                if f >= 256:
-                    _call(f, args, at, at + 32, data)
-                else:
-                    _own(f, data, inner, geometry[shape + 1], work, geometry[shape + 4 :])
-                for j in range(4):
-                    work[j] += row[STEPS + j]
-            continue
-        stop, rows, chunk = k + row[DATA], row[OUTER], row[INNER]
-        for done in range(0, rows, chunk):
-            now = min(chunk, rows - done)
-            for q in range(k, stop):
-                row = table[q]
-                f, data, inner, shape = row[F], row[DATA], row[INNER], row[SHAPE]
-                at = start + 8 * (shape + 4)
-                for j in range(4):
-                    work[j] = row[ARGS + j] + done * row[ADVANCE + j]
-                n, times = (now * inner, 1) if row[FLAT] else (inner, now)
-                work[8] = n
-                for _ in range(times):
-                    if f >= 256:
-                        _call(f, args, args + 64, at, data)
-                    else:
-                        _own(f, data, n, 1, work, geometry[shape + 4 :])
-                    for j in range(4):
-                        work[j] += row[STEPS + j]
-        k = stop
+    Examples
+    --------
+    >>> "fcmp ugt float" in largest(np.dtype("f4"))
+    True
+    """
+    t = TYPES[dtype.str[1:]]
+    return f"""
+define void @f(ptr %args, ptr %dimensions, ptr %steps, ptr %data) {{
+start:
+  %n = load i64, ptr %dimensions
+  %x = load ptr, ptr %args
+  %out.at = getelementptr ptr, ptr %args, i64 1
+  %out = load ptr, ptr %out.at
+  %first = load {t}, ptr %x
+  br label %loop
+loop:
+  %i = phi i64 [0, %start], [%i1, %loop]
+  %most = phi {t} [%first, %start], [%most1, %loop]
+  %place = phi i64 [0, %start], [%place1, %loop]
+  %v.at = getelementptr {t}, ptr %x, i64 %i
+  %v = load {t}, ptr %v.at
+  %above = fcmp ugt {t} %v, %most
+  %known = fcmp ord {t} %most, %most
+  %better = and i1 %above, %known
+  %most1 = select i1 %better, {t} %v, {t} %most
+  %place1 = select i1 %better, i64 %i, i64 %place
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, %n
+  br i1 %more, label %loop, label %end
+end:
+  store i64 %place1, ptr %out
+  ret void
+}}
+"""

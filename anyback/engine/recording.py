@@ -105,21 +105,23 @@ class Recording:
     result: Any
 
 
-def leaves(tree: Any) -> Iterator[Any]:
-    """Yield the arrays and numbers of nested tuples, lists and dicts, in order; None is nothing.
+def leaves(tree: Any) -> list[Any]:
+    """Return the arrays and numbers of nested tuples, lists and dicts, in order; None is nothing.
 
     Examples
     --------
-    >>> list(leaves((1, {"a": 2, "b": (3, None)})))
+    >>> leaves((1, {"a": 2, "b": (3, None)}))
     [1, 2, 3]
     """
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    if isinstance(tree, tuple | list):
-        for part in tree:
-            yield from leaves(part)
-    elif tree is not None:
-        yield tree
+    found: list[Any] = []
+    for part in (
+        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple | list) else (tree,)
+    ):
+        if isinstance(part, tuple | list | dict):
+            found += leaves(part)
+        elif part is not None:
+            found.append(part)
+    return found
 
 
 def rebuilt(tree: Any, change: Callable[[Any], Any]) -> Any:

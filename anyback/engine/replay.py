@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from time import perf_counter
@@ -12,23 +12,27 @@ from typing import Any
 
 import numpy as np
 
+from anyback.arrays import Array
 from anyback.engine.calls import calls
 from anyback.engine.layout import Operation, lay_out
 from anyback.engine.recording import Node, Recording, leaves, rebuilt, record
 
-__all__ = ["Replayed"]
+__all__ = ["Repeated", "Replayed"]
 
 # Calls of one kind before it is recorded: a short run does not pay for what a long one gains by.
 PLAIN = 2
 # Replays that each layout after the first must have served before another is made.
 WORTH = 8
-# Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew.
-SMALL = 1 << 16
+# Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew, and
+# if yet others come, as when predicting, it is copied too up to the second size.
+SMALL, STREAMED = 1 << 16, 1 << 22
+# Kinds of arguments that are remembered.
+KINDS = 16
 # Elements of a chunk of a `Run`: a dozen operands of so many stay in a core's second cache, or in its first,
 # which pays where a call costs nothing.
 CHUNK, COMPILED_CHUNK = 16384, 2048
-# Seconds of replaying after which loading the compiler pays, and the first call that asks.
-PATIENCE, FIRST_LOOK = 0.5, 16
+# Seconds of replaying after which loading the compiler pays.
+PATIENCE = 0.1
 
 
 class Replayed:
@@ -85,6 +89,8 @@ class Replayed:
         plan = self._plans.get(key, 0)
         if isinstance(plan, int):
             if plan < PLAIN:
+                if len(self._plans) == KINDS and key not in self._plans:
+                    del self._plans[next(iter(self._plans))]
                 self._plans[key] = plan + 1
                 return None
             try:
@@ -95,11 +101,36 @@ class Replayed:
                 warnings.warn(f"{name} cannot be recorded and runs slower: {reason}", stacklevel=3)
                 return None
         elif not plan.takes(args):
-            if plan.done < WORTH * (plan.layouts - 1):
+            if plan.done >= WORTH * (plan.layouts - 1):
+                plan.lay_out(args)
+            elif plan.largest_new(args) <= STREAMED:
+                plan.lay_out(args, small=STREAMED)
+            else:
                 self._plans[key] = -sys.maxsize  # other large arrays each time: called plainly from now on
                 return None
-            plan.lay_out(args)
         return plan
+
+
+class Repeated(Replayed):
+    """A function that is called again and again, each time with the state it returned before.
+
+    Examples
+    --------
+    >>> steps = Repeated(lambda w, g, lr: (w - lr * g,), donate=1)
+    >>> state = (np.ones(3),)
+    >>> for _ in range(2):
+    ...     state = steps(state, (np.ones(3),), [(0.1,), (0.2,)])
+    >>> state[0].round(6).tolist()
+    [0.4, 0.4, 0.4]
+    """
+
+    def __call__(self, state: Any, fixed: Any, batches: Any) -> Any:
+        """Return the state after ``state = f(*state, *fixed, *batch)`` for each batch."""
+        for i, batch in enumerate(batches):
+            state = super().__call__(*state, *fixed, *batch)
+            if self._plan is not None and self._plan.repeat(batches[i + 1 :]):
+                break
+        return state
 
 
 class _Plan:
@@ -107,48 +138,58 @@ class _Plan:
 
     def __init__(self, recording: Recording, args: tuple[Any, ...], donate: int) -> None:
         self.recording = recording
-        self.donated = sum(1 for _ in leaves(args[:donate]))
+        self.donated = len(leaves(args[:donate]))
         self.computed = [node for node in recording.nodes if node.kind == "scalar"]
-        self.bound: list[Any] = list(leaves(args))
+        self.bound: list[Any] = leaves(args)
         # Inputs that are copied into arrays of the plan: what may be overwritten, and small ones that change.
         self.copied = {i for i, leaf in enumerate(self.bound) if i < self.donated or np.ndim(leaf) == 0}
-        counts = [sum(1 for _ in leaves(arg)) for arg in args]
+        counts = [len(leaves(arg)) for arg in args]
         self.where = [range(sum(counts[:i]), sum(counts[: i + 1])) for i in range(len(args))]
-        self.since, self.done, self.look, self.layouts = perf_counter(), 0, FIRST_LOOK, 0
+        self.spent, self.done, self.layouts = 0.0, 0, 0
         self.lay_out(args)
 
-    def lay_out(self, args: tuple[Any, ...]) -> None:
-        """Place everything around the arrays of these arguments."""
-        given = list(leaves(args))
-        for i, (old, new) in enumerate(zip(self.bound, given, strict=True)):
-            if isinstance(old, np.ndarray) and new is not old and old.nbytes <= SMALL:
-                self.copied.add(i)
+    def largest_new(self, args: tuple[Any, ...]) -> int:
+        """Return how many bytes the largest array has that is another one than before."""
+        return max((self.bound[i].nbytes for i in self._new(leaves(args))), default=0)
+
+    def lay_out(self, args: tuple[Any, ...], small: int = SMALL) -> None:
+        """Place everything around the arrays of these arguments; those that changed are copied if `small`."""
+        given = leaves(args)
+        self.copied |= {i for i in self._new(given) if self.bound[i].nbytes <= small}
         own = {i for i in self.copied if i >= self.donated or not isinstance(given[i], np.ndarray)}
-        self.bound = [np.array(x) if i in own and _is_array(x) else x for i, x in enumerate(given)]
+        self.bound = [np.array(x) if i in own and isinstance(x, _ARRAYS) else x for i, x in enumerate(given)]
         self.args: list[Any] = [None] * len(args)
         self.values: dict[Node, Any] = dict(zip(self.recording.inputs, self.bound, strict=True))
         self.layouts += 1
         self._arrange(_table() if "anyback.engine.table" in sys.modules else None)  # if that is paid for
         self.takes(args)
 
+    def _new(self, given: Sequence[Any]) -> list[int]:
+        """Return which arrays are others than before, where they are not copied anyway."""
+        pairs = enumerate(zip(self.bound, given, strict=True))
+        return [
+            i
+            for i, (old, new) in pairs
+            if isinstance(old, np.ndarray) and new is not old and i not in self.copied
+        ]
+
     def _arrange(self, table: Any = None) -> None:
         chunk = CHUNK if table is None else COMPILED_CHUNK
         operations, places, slots = lay_out(self.recording, self.bound, self.donated, chunk)
         self.slots = [(node, array) for (node, _), array in slots.items()]
-        results = list(leaves(self.recording.result))
+        results = leaves(self.recording.result)
         over = dict(zip(results[: self.donated], self.bound, strict=False))
         self.all_over = len(over) == len(results)
         self.result = rebuilt(self.recording.result, lambda node: over.get(node, places.get(node)))
-        self.calls: list[Callable[[], Any]] = (
-            list(calls(operations)) if table is None else [table(operations)]
-        )
+        self.table = None if table is None else table(operations)
+        self.calls = list(calls(operations)) if self.table is None else [self.table]
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Take up what is new in the arguments, and return whether they are of this plan."""
         for i, arg in enumerate(args):
             if arg is self.args[i]:
                 continue
-            inside = (arg,) if isinstance(arg, np.ndarray | int | float) else tuple(leaves(arg))
+            inside = (arg,) if isinstance(arg, np.ndarray | int | float) else leaves(arg)
             if len(inside) != len(self.where[i]):
                 return False
             self.args[i] = arg
@@ -168,26 +209,62 @@ class _Plan:
 
     def run(self) -> Any:
         """Do it all once more."""
-        values = self.values
-        for node in self.computed:
-            values[node] = node.f(*(values[arg] if isinstance(arg, Node) else arg for arg in node.args))
+        start = perf_counter()
+        self._compute()
         for node, slot in self.slots:
-            slot[()] = values[node]
+            slot[()] = self.values[node]
         for call in self.calls:
             call()
         self.done += 1
-        result = self.result if self.all_over else rebuilt(self.result, np.copy)
-        if self.done == self.look:
-            self.look *= 2
-            if perf_counter() - self.since > PATIENCE and _table() is not None:
+        if self.table is None:
+            self.spent += perf_counter() - start
+            if self.spent > PATIENCE and _table() is not None:
                 self._arrange(_table())
-        return result
+        return self.result if self.all_over else rebuilt(self.result, np.copy)
+
+    def repeat(self, batches: Sequence[Any]) -> bool:
+        """Go on from the results, with each batch for the last arguments, if that can be done at once.
+
+        Then one compiled call does it all; what changes between the batches is computed before.
+        """
+        if not (batches and self.all_over and self.table is not None and self.table.whole):
+            return False
+        first = len(self.args) - len(batches[0])
+        start, columns = self.where[first].start, list(zip(*map(leaves, batches), strict=True))
+        feeds: list[tuple[Array, Array]] = []
+        numbers: list[tuple[Node, Sequence[Any]]] = []
+        for j, column in enumerate(columns, start):
+            if set(map(_look, column)) != {_look(self.bound[j])}:
+                return False
+            if not isinstance(self.bound[j], np.ndarray):
+                numbers.append((self.recording.inputs[j], column))
+            elif j in self.copied:
+                feeds.append((self.bound[j], np.stack(column)))
+            else:
+                return False
+        rounds = []
+        for i in range(len(batches)):
+            self.values |= {node: column[i] for node, column in numbers}
+            self._compute()
+            rounds.append([self.values[node] for node, _ in self.slots])
+        for k, (_, slot) in enumerate(self.slots):
+            feeds.append((slot, np.array([values[k] for values in rounds], slot.dtype)))
+        self.table.repeat(len(batches), feeds)
+        self.args[first:] = [None] * len(batches[0])  # what is taken up now is of the last batch
+        self.done += len(batches)
+        return True
+
+    def _compute(self) -> None:
+        """Compute the numbers that follow from those among the arguments."""
+        values = self.values
+        for node in self.computed:
+            values[node] = node.f(*(values[arg] if isinstance(arg, Node) else arg for arg in node.args))
 
 
 @cache
 def _table() -> Any:
-    """Return `anyback.engine.table.Table` where Numba is installed and it works, else None."""
-    if find_spec("numba") is None:
+    """Return `anyback.engine.table.Table` where llvmlite is installed and it works, else None."""
+    if find_spec("llvmlite") is None:
         return None
     try:
         from anyback.engine.table import Table
@@ -196,16 +273,15 @@ def _table() -> Any:
         Table([Operation("ufunc", np.add, [np.ones(2), np.ones(2)], y)])()
         if y.tolist() != [2.0, 2.0]:
             raise RuntimeError(f"1 + 1 came out as {y[0]}")
-    except Exception as reason:  # of Numba, LLVM, or of a NumPy that they do not know yet
-        warnings.warn(f"steps run without Numba, which does not work here: {reason}", stacklevel=2)
+    except Exception as reason:  # of LLVM, or of a NumPy that is not known yet
+        warnings.warn(f"steps run without llvmlite, which does not work here: {reason}", stacklevel=2)
         return None
     return Table
 
 
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, np.ndarray | np.generic)
+_ARRAYS = np.ndarray, np.generic
 
 
 def _look(leaf: Any) -> Any:
     """Return what a recording depends on: shape and dtype, or the type of a number."""
-    return (leaf.shape, leaf.dtype) if _is_array(leaf) else type(leaf)
+    return (leaf.shape, leaf.dtype) if isinstance(leaf, _ARRAYS) else type(leaf)

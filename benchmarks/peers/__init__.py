@@ -69,7 +69,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         "products": Peer("NumPy's matrix products alone", "products", ("step", "growth")),
         OWN: _own("numpy", "step", *USES, "growth"),
         "anyback-numpy-plain": _own(
-            "numpy", "step", *USES, label="anyback, numpy, no numba", needs=("numba",), hides=("numba",)
+            "numpy", "step", *USES, label="anyback, numpy, no fast", needs=("llvmlite",), hides=("llvmlite",)
         ),
         "anyback-jax": _own("jax", "step", *USES, needs=("jax",)),
         "anyback-torch": _own("torch", "step", *USES, needs=("torch",)),
