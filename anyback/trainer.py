@@ -536,14 +536,14 @@ class Trainer:
         ValueError
             If samples have another shape than those of training.
         """
-        positive("batch_size", batch_size)
-        (w, stats), put = self._shown, self.backend.asarray
-        x = self.scaler(as_inputs(x, sample_shape=self.in_shape), self.dtype)
-        outputs = [
-            self.backend.to_numpy(self._forward(w, stats, put(x[i : i + batch_size])))
-            for i in range(0, len(x), batch_size)
-        ]
-        return np.concatenate(outputs)
+        size, (w, stats), outputs = positive("batch_size", batch_size), self._shown, []
+        if not isinstance(x, np.ndarray):
+            x = as_inputs(x, sample_shape=self.in_shape)
+        for row in range(0, max(1, len(x)) if x.ndim else 1, size):
+            part = x[row : row + size] if len(x) > size else x
+            part = self.scaler(as_inputs(part, sample_shape=self.in_shape, first_row=row), self.dtype)
+            outputs.append(self.backend.to_numpy(self._forward(w, stats, self.backend.share(part))))
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
         """Return probabilities (n, k): softmax or sigmoid of the outputs, as the loss says.

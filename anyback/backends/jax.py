@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -95,14 +94,13 @@ class JaxBackend(Backend):
 
         return partial(self._repeat, self.jax.jit(several, donate_argnums=0))
 
-    def _repeat(self, several: Callable[..., Any], state: Any, fixed: Any, batches: Any) -> Any:
+    def _repeat(self, several: Callable[..., Any], state: Any, fixed: Any, batches: Sequence[Any]) -> Any:
         """Call the loop `several` with as many of the batches at a time as it has room for."""
-        tree, batches = self.jax.tree, iter(batches)
-        for first in batches:
-            room = max(1, min(STEPS, NUMBERS // sum(np.size(leaf) for leaf in tree.leaves(first))))
-            some = [first, *islice(batches, room - 1)]
-            table = tree.map(partial(_filled, room), *some)
-            state = several(state, fixed, table, len(some))
+        tree = self.jax.tree
+        room = max(1, min(STEPS, NUMBERS // sum(np.size(leaf) for leaf in tree.leaves(batches[0]))))
+        for start in range(0, len(batches), room):
+            some = batches[start : start + room]
+            state = several(state, fixed, tree.map(partial(_filled, room), *some), len(some))
         return state
 
     def synchronize(self, *arrays: Array) -> None:

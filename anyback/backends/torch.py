@@ -73,7 +73,7 @@ class TorchBackend(Backend):
         def steps(state: Any, fixed: Any, batches: Any) -> Any:
             one = step
             if self.compiled:
-                batches = self._on_device(list(batches))
+                batches = self._on_device(batches)
                 look = rebuilt((fixed, batches[0]), self._look)
                 if look not in made:
                     made[look] = self._made(step, *state, *fixed, *batches[0])
@@ -104,9 +104,11 @@ class TorchBackend(Backend):
             # What is compiled is a plain list of operations: formulas need not suit the compiler of Python.
             listed = make_fx(lambda *args: step(*args))(*args)
             compiled: Callable[..., Any] = self.torch.compile(listed, dynamic=False, fullgraph=True)
-            compiled(*args)
+            with warnings.catch_warnings(action="ignore"):  # PyTorch warns of what it calls itself
+                compiled(*args)
         except Exception as error:  # of Dynamo, Inductor, Triton or a C++ compiler that is not there
-            warnings.warn(f"steps run without torch.compile, which failed: {first_line(error)}", stacklevel=4)
+            reason = first_line(getattr(error, "inner_exception", error))
+            warnings.warn(f"steps run without torch.compile, which failed: {reason}", stacklevel=4)
             return step
         return compiled
 

@@ -114,9 +114,9 @@ def leaves(tree: Any) -> list[Any]:
     [1, 2, 3]
     """
     found: list[Any] = []
-    for part in (
-        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple | list) else (tree,)
-    ):
+    if not isinstance(tree, tuple | list):
+        tree = tree.values() if isinstance(tree, dict) else (tree,)
+    for part in tree:
         if isinstance(part, tuple | list | dict):
             found += leaves(part)
         elif part is not None:

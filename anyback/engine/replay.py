@@ -182,14 +182,14 @@ class _Plan:
         self.all_over = len(over) == len(results)
         self.result = rebuilt(self.recording.result, lambda node: over.get(node, places.get(node)))
         self.table = None if table is None else table(operations)
-        self.calls = list(calls(operations)) if self.table is None else [self.table]
+        self.calls = list(calls(operations)) if self.table is None else self.table.calls
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Take up what is new in the arguments, and return whether they are of this plan."""
         for i, arg in enumerate(args):
             if arg is self.args[i]:
                 continue
-            inside = (arg,) if isinstance(arg, np.ndarray | int | float) else leaves(arg)
+            inside = leaves(arg) if isinstance(arg, tuple | list | dict) else (arg,)
             if len(inside) != len(self.where[i]):
                 return False
             self.args[i] = arg
@@ -202,7 +202,9 @@ class _Plan:
                     self.values[self.recording.inputs[j]] = leaf
                 elif leaf is not bound:
                     self.args[i] = None  # the same array may hold other values next time
-                    if j not in self.copied or _look(leaf) != _look(bound):
+                    if j not in self.copied or not isinstance(leaf, _ARRAYS):
+                        return False
+                    if leaf.shape != bound.shape or leaf.dtype != bound.dtype:
                         return False
                     bound[...] = leaf
         return True
@@ -220,7 +222,9 @@ class _Plan:
             self.spent += perf_counter() - start
             if self.spent > PATIENCE and _table() is not None:
                 self._arrange(_table())
-        return self.result if self.all_over else rebuilt(self.result, np.copy)
+        if self.all_over:
+            return self.result
+        return self.result.copy() if isinstance(self.result, np.ndarray) else rebuilt(self.result, np.copy)
 
     def repeat(self, batches: Sequence[Any]) -> bool:
         """Go on from the results, with each batch for the last arguments, if that can be done at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -26,6 +27,11 @@ class Table:
     operations : sequence of Operation and Run
         What is done, in order. What has no loop is called as NumPy's own function, between two tables.
 
+    Attributes
+    ----------
+    calls : list of callable
+        What is called to do it.
+
     Examples
     --------
     >>> x, y = np.arange(3.0), np.zeros(3)
@@ -36,25 +42,26 @@ class Table:
 
     def __init__(self, operations: Sequence[Operation | Run]) -> None:
         self._held: list[Any] = [operations]  # tables hold addresses only
-        self._segments: list[Callable[..., Any]] = []
+        self.calls: list[Callable[[], Any]] = []
+        self._program = 0, 0  # where the last table begins, and how many rows it has
         self._rows: list[_Row] = []
         for operation in operations:
             try:
                 self._rows += _run(operation) if isinstance(operation, Run) else _whole(operation)
             except NoLoop:
                 self._close()
-                self._segments += calls([operation])
+                self.calls += calls([operation])
         self._close()
 
     @property
     def whole(self) -> bool:
         """Whether everything is in one table."""
-        return len(self._segments) == 1
+        return len(self.calls) == 1 and self._program[1] > 0
 
     def __call__(self) -> None:
         """Do it all."""
-        for segment in self._segments:
-            segment()
+        for call in self.calls:
+            call()
 
     def repeat(self, rounds: int, feeds: Sequence[tuple[Array, Array]]) -> None:
         """Do it several times, where everything is in one table.
@@ -67,10 +74,10 @@ class Table:
             Round i begins with ``destination[...] = source[i]`` of each.
         """
         fed = np.array([(to.ctypes.data, of.ctypes.data, to.nbytes) for to, of in feeds], np.int64)
-        self._segments[0](fed.ctypes.data, len(feeds), rounds)
+        execute()(*self._program, fed.ctypes.data, len(feeds), rounds)
 
     def _close(self) -> None:
-        """Make a segment of the rows so far."""
+        """Make a table of the rows so far, and a call that goes through it once."""
         if not self._rows:
             return
         found = addresses([row.f for row in self._rows if isinstance(row.f, str)])
@@ -82,12 +89,9 @@ class Table:
             table[i] = (f, row.data, row.times, at, at + 4 * 8, *row.operands, *row.moves)
             at += extents[0].nbytes
         self._held += [table, extents, self._rows]
-        go, start, count = execute(), table.ctypes.data, len(table)
-
-        def segment(feeds: int = 0, fed: int = 0, rounds: int = 1) -> None:
-            go(start, count, feeds, fed, rounds)
-
-        self._segments.append(segment)
+        self._program = table.ctypes.data, len(table)
+        # What is converted before need not be for each call.
+        self.calls.append(partial(execute(), *map(ctypes.c_size_t, (*self._program, 0, 0, 1))))
         self._rows = []
 
 
