@@ -572,6 +572,19 @@ def test_predictions_in_pieces_are_replayed(executor):
     assert not any(plan == -replay.sys.maxsize for plan in trainer._forward._plans.values())
 
 
+def test_the_result_of_the_call_that_goes_over_to_loops_is_right(monkeypatch):
+    table_module()
+    double, x = replay.Replayed(lambda x: (x * 2.0, x + 1.0)), np.arange(5.0)
+    monkeypatch.setattr(replay, "PATIENCE", float("inf"))
+    for _ in range(6):
+        double(x)
+    assert double._plan.table is None
+    monkeypatch.setattr(replay, "PATIENCE", -1.0)
+    for _ in range(2):
+        assert [y.tolist() for y in double(x)] == [(x * 2.0).tolist(), (x + 1.0).tolist()]
+    assert double._plan.table is not None
+
+
 def test_kinds_of_arguments_are_forgotten():
     double = replay.Replayed(lambda x: x * 2.0)
     for n in range(1, 3 * replay.KINDS):

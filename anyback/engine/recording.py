@@ -1,9 +1,9 @@
 """A pure function of arrays, written down: every operation it does on NumPy arrays, in order.
 
-The function is called once with arrays that note what is done with them. Each note, a `Node`, has the
-operation, what it was applied to, and the value it had in this one call, whose shape and dtype hold for every
-other call with arguments of the same shapes and dtypes. Python numbers among the arguments are noted too, so
-that the learning rate of another step can take their place.
+The function is called once with stand-ins that note what is done with them. Each note, a `Node`, has the
+operation, what it was applied to, and the shape and dtype of what came out, which hold for every other call
+with arguments of the same shapes and dtypes. Nothing is computed. Python numbers among the arguments are
+noted too, so that the learning rate of another step can take their place.
 
 What cannot be written down is a choice by value: `float`, `bool` or `int` of an array that is not there yet.
 It raises `NotRecordable`, and whoever asked calls the function as it stands.
@@ -12,7 +12,7 @@ It raises `NotRecordable`, and whoever asked calls the function as it stands.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -62,15 +62,15 @@ class Node:
     args : tuple
         Nodes, and constants: NumPy arrays and Python numbers.
     value : array or number
-        What came out when it was recorded.
+        A number or a constant as it is; of an array its shape and dtype, without memory of its own.
     options : mapping
         "axis" and "keepdims" of a reduction.
 
     Examples
     --------
     >>> node = record(lambda x: x + 1.0, np.ones(2)).result
-    >>> node.kind, node.f, node.args[1], node.value
-    ('ufunc', <ufunc 'add'>, 1.0, array([2., 2.]))
+    >>> node.kind, node.f, node.args[1], node.value.shape
+    ('ufunc', <ufunc 'add'>, 1.0, (2,))
     """
 
     kind: str
@@ -140,7 +140,7 @@ def rebuilt(tree: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def record(f: Callable[..., Any], *args: Any) -> Recording:
-    """Call ``f(*args)`` on arrays that note what is done with them.
+    """Call ``f`` on stand-ins for its arguments, which note what is done with them.
 
     Parameters
     ----------
@@ -169,7 +169,8 @@ def record(f: Callable[..., Any], *args: Any) -> Recording:
     inputs: list[Node] = []
 
     def given(x: Any) -> Recorded:
-        inputs.append(Node("input", None, (), np.asarray(x) if isinstance(x, np.generic) else x))
+        value = _outline(x.dtype, x.shape) if isinstance(x, np.ndarray | np.generic) else x
+        inputs.append(Node("input", None, (), value))
         return Recorded(inputs[-1], tape)
 
     def returned(x: Any) -> Node:
@@ -301,7 +302,7 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def _note(kind: str, f: Any, *args: Any, **options: Any) -> Any:
-    """Do an operation on the recorded values, and note it; without a recorded argument just do it."""
+    """Note an operation; without a recorded argument just do it."""
     tape = next((arg.tape for arg in args if isinstance(arg, Recorded)), None)
     known = tuple(arg.node if isinstance(arg, Recorded) else arg for arg in args)
     values = [arg.value if isinstance(arg, Node) else arg for arg in known]
@@ -309,13 +310,44 @@ def _note(kind: str, f: Any, *args: Any, **options: Any) -> Any:
         if f not in _ON_NUMBERS:
             raise NotRecordable(f"it calls {f.__name__} of Python numbers")
         kind, f = "scalar", _ON_NUMBERS[f]
-    value = f.reduce(*values, **options) if kind == "reduce" else f(*values, **options)
-    if tape is None:
-        return value
-    if type(value) not in _NUMBERS:
-        value = np.asarray(value)
+    if tape is None or kind == "scalar":
+        value = f.reduce(*values, **options) if kind == "reduce" else f(*values, **options)
+        if tape is None:
+            return value
+    else:
+        value = _outcome(kind, f, values, options)
     tape.append(Node(kind, f, known, value, options))
     return Recorded(tape[-1], tape)
+
+
+def _outcome(kind: str, f: Any, values: Sequence[Any], options: Mapping[str, Any]) -> np.ndarray:
+    """Return the outline of what an operation gives, without the work and the memory of doing it."""
+    shapes = [np.shape(value) for value in values]
+    if kind == "ufunc" and f.nout == 1 and (f is np.matmul or not f.signature):
+        dtype = f.resolve_dtypes((*(getattr(value, "dtype", type(value)) for value in values), None))[-1]
+        if f is not np.matmul:
+            return _outline(dtype, np.broadcast_shapes(*shapes))
+        if min(map(len, shapes)) > 1:
+            batch = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
+            return _outline(dtype, (*batch, shapes[0][-2], shapes[1][-1]))
+    if kind == "cast":
+        return _outline(f.args[0], shapes[0])
+    if kind == "where":
+        return _outline(np.result_type(*values[1:]), np.broadcast_shapes(*shapes))
+    if kind == "take":
+        return _outline(values[0].dtype, shapes[1] + shapes[0][1:])
+    if kind == "concat":
+        (axis,), shape = f.args, list(shapes[0])
+        shape[axis] = sum(each[axis] for each in shapes)
+        return _outline(np.result_type(*values), tuple(shape))
+    with np.errstate(all="ignore"):  # of outlines, whose elements are zeros
+        value = np.asarray(f.reduce(*values, **options) if kind == "reduce" else f(*values, **options))
+    return _outline(value.dtype, value.shape)
+
+
+def _outline(dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array without memory of its own."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 class _Namespace:

@@ -19,8 +19,9 @@ from anyback.engine.recording import Node, Recording, leaves, rebuilt, record
 
 __all__ = ["Repeated", "Replayed"]
 
-# Calls of one kind before it is recorded: a short run does not pay for what a long one gains by.
-PLAIN = 2
+# Calls of one kind before it is recorded: a short run does not pay for what a long one gains by. And bytes
+# of what may be overwritten from which on a plain call costs more, which keeps every temporary at once.
+PLAIN, LARGE = 2, 1 << 20
 # Replays that each layout after the first must have served before another is made.
 WORTH = 8
 # Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew, and
@@ -88,9 +89,10 @@ class Replayed:
         key = tuple(_look(leaf) for leaf in leaves(args))
         plan = self._plans.get(key, 0)
         if isinstance(plan, int):
-            if plan < PLAIN:
-                if len(self._plans) == KINDS and key not in self._plans:
-                    del self._plans[next(iter(self._plans))]
+            if len(self._plans) >= KINDS and key not in self._plans:
+                del self._plans[next(iter(self._plans))]
+            state = sum(leaf.nbytes for leaf in leaves(args[: self.donate]) if isinstance(leaf, _ARRAYS))
+            if plan < (PLAIN if state < LARGE else 0):
                 self._plans[key] = plan + 1
                 return None
             try:
@@ -174,6 +176,8 @@ class _Plan:
         ]
 
     def _arrange(self, table: Any = None) -> None:
+        self.calls: list[Callable[[], Any]] = []
+        self.table, self.result, self.slots = None, None, []  # not two layouts at once
         chunk = CHUNK if table is None else COMPILED_CHUNK
         operations, places, slots = lay_out(self.recording, self.bound, self.donated, chunk)
         self.slots = [(node, array) for (node, _), array in slots.items()]
@@ -218,13 +222,14 @@ class _Plan:
         for call in self.calls:
             call()
         self.done += 1
+        result = self.result
+        if not self.all_over:
+            result = result.copy() if isinstance(result, np.ndarray) else rebuilt(result, np.copy)
         if self.table is None:
             self.spent += perf_counter() - start
             if self.spent > PATIENCE and _table() is not None:
                 self._arrange(_table())
-        if self.all_over:
-            return self.result
-        return self.result.copy() if isinstance(self.result, np.ndarray) else rebuilt(self.result, np.copy)
+        return result
 
     def repeat(self, batches: Sequence[Any]) -> bool:
         """Go on from the results, with each batch for the last arguments, if that can be done at once.
