@@ -670,7 +670,7 @@ class Trainer:
         self._accumulate = compile(program.accumulate, donate=3)
         self._finish = compile(program.finish, donate=3)
         self._measure = compile(program.measure, donate=1)
-        self._forward = compile(program.forward)
+        self._forward = compile(program.forward, fresh=1)
         self._objective = compile(program.objective)
         self._penalty = compile(program.penalty)
         decays = getattr(self.optimizer, "weight_decay", 0.0) or self.limits["l1"] or self.limits["l2"]

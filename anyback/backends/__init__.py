@@ -25,7 +25,8 @@ def backend(name: str | Backend | None = None) -> Backend:
     ----------
     name : str, Backend or None
         A library, with a device of its own after a colon where wanted: ``"numpy"``, ``"cupy"``,
-        ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"jax"``, ``"array_api_strict"``. ``"auto"`` is a
+        ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"torch:compile"`` (where
+        ``torch.compile`` makes the step), ``"jax"``, ``"array_api_strict"``. ``"auto"`` is a
         GPU that works, else NumPy. None is what the environment variable ``ANYBACK_BACKEND`` says,
         else ``"auto"``. A backend is returned as it is.
 

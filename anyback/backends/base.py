@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,19 +83,22 @@ class Backend:
         """Call `f` once, such that arrays it makes are made on the device."""
         return f(*arguments)
 
-    def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
-        """Return a fast form of the pure `step`, whose first `donate` arguments may be overwritten."""
+    def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
+        """Return a fast form of the pure `step`.
+
+        Its first `donate` arguments may be overwritten; its last `fresh` ones are other arrays in each call.
+        """
         return step
 
     def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
         """Return ``steps(state, fixed, batches)``: one `step` for each batch, the state of each to the next.
 
         A step is ``state = step(*state, *fixed, *batch)``, and `donate` the length of `state`, which may be
-        overwritten. Batches are alike: of the same shapes.
+        overwritten. Batches, one at least, are alike: of the same shapes.
         """
         one = self.compile(step, donate)
 
-        def steps(state: Any, fixed: Any, batches: Iterable[Any]) -> Any:
+        def steps(state: Any, fixed: Any, batches: Sequence[Any]) -> Any:
             for batch in batches:
                 state = one(*state, *fixed, *batch)
             return state

@@ -58,7 +58,7 @@ class CupyBackend(Backend):
         with self.device:
             return f(*arguments)
 
-    def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
+    def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
         """Run `step` on this device."""
         return partial(self.call, step)
 

@@ -69,7 +69,7 @@ class JaxBackend(Backend):
         """float64 where JAX was told to keep it."""
         return "float64" if self.jax.config.jax_enable_x64 else "float32"
 
-    def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
+    def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
         """Jit `step`, letting XLA reuse the memory of its first `donate` arguments."""
         compiled: Callable[..., Any] = self.jax.jit(step, donate_argnums=tuple(range(donate)))
         return compiled

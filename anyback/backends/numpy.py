@@ -25,9 +25,9 @@ class NumpyBackend(Backend):
         """Return `x` itself, or a copy if its elements are not one after the other."""
         return np.ascontiguousarray(x)
 
-    def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
+    def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
         """Return `step` as it is replayed, from its third call with arguments of the same shapes."""
-        return Replayed(step, donate)
+        return Replayed(step, donate, fresh)
 
     def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
         """Return the steps as they are replayed, several at a time."""

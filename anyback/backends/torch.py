@@ -61,7 +61,7 @@ class TorchBackend(Backend):
         """float64, but on Apple's MPS float32."""
         return "float32" if self.device.type == "mps" else "float64"
 
-    def compile(self, step: Callable[..., Any], donate: int = 0) -> Callable[..., Any]:
+    def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
         """Run `step` without recording for autograd, or preparing to."""
         bare: Callable[..., Any] = self.torch.inference_mode()(step)
         return bare

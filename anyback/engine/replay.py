@@ -24,8 +24,8 @@ __all__ = ["Repeated", "Replayed"]
 PLAIN, LARGE = 2, 1 << 20
 # Replays that each layout after the first must have served before another is made.
 WORTH = 8
-# Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew, and
-# if yet others come, as when predicting, it is copied too up to the second size.
+# Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew. And
+# bytes of what is another array each time above which calls are plain.
 SMALL, STREAMED = 1 << 16, 1 << 22
 # Kinds of arguments that are remembered.
 KINDS = 16
@@ -48,6 +48,8 @@ class Replayed:
         A pure function of nested tuples and dicts of arrays and numbers.
     donate : int
         How many of the first arguments may be overwritten with the first results.
+    fresh : int
+        How many of the last arguments are other arrays in each call; they are copied.
 
     Examples
     --------
@@ -59,8 +61,8 @@ class Replayed:
     ([0.5, 0.5, 0.5], True)
     """
 
-    def __init__(self, f: Callable[..., Any], donate: int = 0) -> None:
-        self.f, self.donate = f, donate
+    def __init__(self, f: Callable[..., Any], donate: int = 0, fresh: int = 0) -> None:
+        self.f, self.donate, self.fresh = f, donate, fresh
         self._recordable = True
         self._plan: _Plan | None = None
         self._plans: dict[
@@ -91,25 +93,22 @@ class Replayed:
         if isinstance(plan, int):
             if len(self._plans) >= KINDS and key not in self._plans:
                 del self._plans[next(iter(self._plans))]
-            state = sum(leaf.nbytes for leaf in leaves(args[: self.donate]) if isinstance(leaf, _ARRAYS))
-            if plan < (PLAIN if state < LARGE else 0):
+            streamed = _bytes(args[len(args) - self.fresh :]) > STREAMED
+            if streamed or plan < (PLAIN if _bytes(args[: self.donate]) < LARGE else 0):
                 self._plans[key] = plan + 1
                 return None
             try:
-                plan = self._plans[key] = _Plan(record(self.f, *args), args, self.donate)
+                plan = self._plans[key] = _Plan(record(self.f, *args), args, self.donate, self.fresh)
             except Exception as reason:  # whatever it is, what cannot be recorded can still be called
                 self._recordable = False
                 name = getattr(self.f, "__name__", "function")
                 warnings.warn(f"{name} cannot be recorded and runs slower: {reason}", stacklevel=3)
                 return None
         elif not plan.takes(args):
-            if plan.done >= WORTH * (plan.layouts - 1):
-                plan.lay_out(args)
-            elif plan.largest_new(args) <= STREAMED:
-                plan.lay_out(args, small=STREAMED)
-            else:
+            if plan.done < WORTH * (plan.layouts - 1):
                 self._plans[key] = -sys.maxsize  # other large arrays each time: called plainly from now on
                 return None
+            plan.lay_out(args)
         return plan
 
 
@@ -138,26 +137,27 @@ class Repeated(Replayed):
 class _Plan:
     """A recording laid out on the arrays of a call."""
 
-    def __init__(self, recording: Recording, args: tuple[Any, ...], donate: int) -> None:
+    def __init__(self, recording: Recording, args: tuple[Any, ...], donate: int, fresh: int) -> None:
         self.recording = recording
         self.donated = len(leaves(args[:donate]))
         self.computed = [node for node in recording.nodes if node.kind == "scalar"]
         self.bound: list[Any] = leaves(args)
-        # Inputs that are copied into arrays of the plan: what may be overwritten, and small ones that change.
-        self.copied = {i for i, leaf in enumerate(self.bound) if i < self.donated or np.ndim(leaf) == 0}
+        # Inputs that are copied into arrays of the plan: what may be overwritten, and what changes.
+        last = len(self.bound) - len(leaves(args[len(args) - fresh :]))
+        self.copied = {
+            i for i, leaf in enumerate(self.bound) if i < self.donated or i >= last or np.ndim(leaf) == 0
+        }
         counts = [len(leaves(arg)) for arg in args]
         self.where = [range(sum(counts[:i]), sum(counts[: i + 1])) for i in range(len(args))]
         self.spent, self.done, self.layouts = 0.0, 0, 0
         self.lay_out(args)
 
-    def largest_new(self, args: tuple[Any, ...]) -> int:
-        """Return how many bytes the largest array has that is another one than before."""
-        return max((self.bound[i].nbytes for i in self._new(leaves(args))), default=0)
-
-    def lay_out(self, args: tuple[Any, ...], small: int = SMALL) -> None:
-        """Place everything around the arrays of these arguments; those that changed are copied if `small`."""
+    def lay_out(self, args: tuple[Any, ...]) -> None:
+        """Place everything around the arrays of these arguments."""
         given = leaves(args)
-        self.copied |= {i for i in self._new(given) if self.bound[i].nbytes <= small}
+        for i, (old, new) in enumerate(zip(self.bound, given, strict=True)):
+            if isinstance(old, np.ndarray) and new is not old and old.nbytes <= SMALL:
+                self.copied.add(i)
         own = {i for i in self.copied if i >= self.donated or not isinstance(given[i], np.ndarray)}
         self.bound = [np.array(x) if i in own and isinstance(x, _ARRAYS) else x for i, x in enumerate(given)]
         self.args: list[Any] = [None] * len(args)
@@ -165,15 +165,6 @@ class _Plan:
         self.layouts += 1
         self._arrange(_table() if "anyback.engine.table" in sys.modules else None)  # if that is paid for
         self.takes(args)
-
-    def _new(self, given: Sequence[Any]) -> list[int]:
-        """Return which arrays are others than before, where they are not copied anyway."""
-        pairs = enumerate(zip(self.bound, given, strict=True))
-        return [
-            i
-            for i, (old, new) in pairs
-            if isinstance(old, np.ndarray) and new is not old and i not in self.copied
-        ]
 
     def _arrange(self, table: Any = None) -> None:
         self.calls: list[Callable[[], Any]] = []
@@ -289,6 +280,10 @@ def _table() -> Any:
 
 
 _ARRAYS = np.ndarray, np.generic
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, _ARRAYS))
 
 
 def _look(leaf: Any) -> Any:

@@ -73,6 +73,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         ),
         "anyback-jax": _own("jax", "step", *USES, needs=("jax",)),
         "anyback-torch": _own("torch", "step", *USES, needs=("torch",)),
+        "anyback-torch-compile": _own("torch:compile", "step", needs=("torch",)),
         "anyback-cupy": _own("cupy", "step", *USES, needs=("cupy",)),
         "jax-ahead": Peer("JAX jit, ahead", "jax", ("step", *USES, "growth"), needs=("jax",)),
         "jax-wait": Peer("JAX jit, waiting", "jax", ("step",), {"wait": True}, needs=("jax",)),
