@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer"]
 
-# Steps that are done without looking up, for a callback or Ctrl-C, and the multiplications in them: their
-# number times that of parameters and samples, some hundredths of a second.
-AT_ONCE, WORK = 64, 1 << 27
+# The most steps that are done without looking up, for a callback or for Ctrl-C.
+AT_ONCE = 64
+# The most work in them, as steps times parameters times samples: some hundredths of a second.
+WORK = 1 << 27
 
 
 class Trainer:
@@ -537,9 +538,9 @@ class Trainer:
             If samples have another shape than those of training.
         """
         size, (w, stats), outputs = positive("batch_size", batch_size), self._shown, []
-        if not isinstance(x, np.ndarray):
+        if not isinstance(x, np.ndarray) or x.ndim < 2:
             x = as_inputs(x, sample_shape=self.in_shape)
-        for row in range(0, max(1, len(x)) if x.ndim else 1, size):
+        for row in range(0, max(1, len(x)), size):
             part = x[row : row + size] if len(x) > size else x
             part = self.scaler(as_inputs(part, sample_shape=self.in_shape, first_row=row), self.dtype)
             outputs.append(self.backend.to_numpy(self._forward(w, stats, self.backend.share(part))))
@@ -667,9 +668,9 @@ class Trainer:
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
         self._steps = self.backend.repeat(program.step, donate=4)
-        self._accumulate = compile(program.accumulate, donate=3)
+        self._accumulate = compile(program.accumulate, donate=3, fresh=2)
         self._finish = compile(program.finish, donate=3)
-        self._measure = compile(program.measure, donate=1)
+        self._measure = compile(program.measure, donate=1, fresh=1)
         self._forward = compile(program.forward, fresh=1)
         self._objective = compile(program.objective)
         self._penalty = compile(program.penalty)

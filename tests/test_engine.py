@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import warnings
 import weakref
 from functools import partial
 
@@ -584,6 +586,178 @@ def test_the_result_of_the_call_that_goes_over_to_loops_is_right(monkeypatch):
     for _ in range(2):
         assert [y.tolist() for y in double(x)] == [(x * 2.0).tolist(), (x + 1.0).tolist()]
     assert double._plan.table is not None
+
+
+@pytest.mark.parametrize("name", [n for n in losses.__all__ if getattr(losses, n).targets == "labels"])
+def test_as_many_classes_as_samples_in_a_batch(executor, name):
+    """An operand of one row for all is not one of a row for each."""
+    y = np.random.default_rng(0).integers(0, 64, 192)
+    x = np.random.default_rng(1).normal(size=(192, 6)).astype("float32")
+    both = []
+    for backend in (Plain(), NumpyBackend()):
+        options = {"metrics": ["accuracy", "top_k_accuracy"], "backend": backend}
+        trainer = ab.Trainer(ab.MLP([8], 64), name, "Adam", **options)
+        trainer.fit(x, y, epochs=4, batch_size=64, verbose=0)
+        both.append(state(trainer))
+    assert both[0] == both[1]
+
+
+def test_rows_of_a_broadcast_vector_are_not_taken_for_rows(executor, monkeypatch):
+    monkeypatch.setattr(replay, "CHUNK", 64)
+    monkeypatch.setattr(replay, "COMPILED_CHUNK", 64)
+    f, x, b = replay.Replayed(lambda x, b: np.exp(x * 2.0) + b), np.ones((64, 64)), np.arange(64.0)
+    for _ in range(5):
+        assert f(x, b).tobytes() == (np.exp(x * 2.0) + b).tobytes()
+    assert f.recorded
+
+
+def test_one_row_of_a_wide_array_is_taken(executor):
+    """The stride along an axis of length one may be anything."""
+    wide = np.random.default_rng(0).normal(size=(5, 4000)).astype("float32")
+    for x in (wide[3:4, :6], wide[3:2:-1, :6]):
+        trainer = trained(NumpyBackend(), ab.MLP([8], 4), data()[1])
+        found = [trainer.evaluate(x, np.array([1])) for _ in range(2)]
+        held = ab.Trainer(ab.MLP([8], 4), "softmax_cross_entropy", backend=NumpyBackend())
+        held.fit(*data(), validation_data=(x, np.array([1])), epochs=6, verbose=0)
+        assert found[0] == found[1]
+        assert np.isfinite(held.history["val_loss"]).all()
+
+
+def test_threads_may_predict_at_once(executor):
+    from concurrent.futures import ThreadPoolExecutor
+
+    trainer = trained(NumpyBackend(), ab.MLP([32], 4), data()[1])
+    xs = np.random.default_rng(2).normal(size=(4, 7, 6)).astype("float32")
+    expected = [trained(Plain(), ab.MLP([32], 4), data()[1]).predict(x).tobytes() for x in xs]
+    with ThreadPoolExecutor(4) as pool:
+        for found, right in zip(
+            pool.map(lambda x: {trainer.predict(x).tobytes() for _ in range(200)}, xs), expected, strict=True
+        ):
+            assert found == {right}
+
+
+def test_choices_between_masks(executor, monkeypatch):
+    monkeypatch.setattr(replay, "COMPILED_CHUNK", 64)
+    from anyback.arrays import namespace
+
+    def f(x):
+        xp = namespace(x)
+        return xp.astype(xp.where(x > 0.5, x < 0.7, x > 0.2), x.dtype) * x
+
+    x, g = np.random.default_rng(0).random(500), replay.Replayed(f)
+    for _ in range(5):
+        assert g(x).tobytes() == f(x).tobytes()
+    assert g.recorded
+
+
+@pytest.mark.parametrize("f", [
+    lambda a, b: a @ a, lambda a, b: np.concatenate([a, b[:, :2]]), lambda a, b: a + b[:, :2],
+])  # fmt: skip
+def test_shapes_that_do_not_fit_raise_as_numpy_does(executor, f):
+    a, b, g = np.ones((3, 4)), np.ones((5, 3)), replay.Replayed(f)
+    for _ in range(5):
+        with warnings.catch_warnings(action="ignore"), pytest.raises(ValueError, match=r"."):
+            g(a, b)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.unique(x), lambda x: (x, float(3) * 2 and x.sum() * 0 + 1),
+])  # fmt: skip
+def test_what_depends_on_values_is_called_plainly(executor, f):
+    g = replay.Replayed(f)
+    with warnings.catch_warnings(action="ignore"):
+        for x in (np.array([1.0, 1.0, 2.0]), np.array([1.0, 2.0, 3.0])) * 3:
+            for a, b in zip(leaves(g(x)), leaves(f(x)), strict=True):
+                assert np.array_equal(a, b)
+
+
+def test_functions_that_refuse_zeros_can_be_recorded(executor):
+    g, x = replay.Replayed(lambda x: np.linalg.inv(x) * 2.0), np.array([[2.0, 1.0], [0.0, 4.0]])
+    for _ in range(5):
+        assert g(x).tolist() == (np.linalg.inv(x) * 2.0).tolist()
+    assert g.recorded
+
+
+def test_a_number_among_the_results_is_no_number_of_before(executor):
+    f = lambda x, a: (x * a, a + 1)  # noqa: E731
+    g = replay.Replayed(f)
+    with pytest.warns(UserWarning, match="it returns a number that changes"):
+        for a in (1.0, 2.0, 3.0, 4.0):
+            assert g(np.ones(2), a)[1] == a + 1
+
+
+def test_what_is_overwritten_is_no_result_beside(executor):
+    g = replay.Replayed(lambda a: (a + 1.0, a), donate=1)
+    with pytest.warns(UserWarning, match="returns what it was given to overwrite"):
+        for _ in range(5):
+            assert [r.tolist() for r in g(np.ones(2))] == [[2.0, 2.0], [1.0, 1.0]]
+
+
+def test_the_same_array_twice_is_overwritten_once(executor, monkeypatch):
+    monkeypatch.setattr(replay, "LARGE", 0)  # recorded at the first call
+    w = np.ones(3)
+    g = replay.Replayed(lambda w, m, d: (w + d, m * 3.0), donate=2)
+    assert [r.tolist() for r in g(w, w, w)] == [[2.0] * 3, [3.0] * 3]
+    assert g.recorded
+
+
+def test_a_dict_that_was_changed_is_read_again(executor):
+    g, given = replay.Replayed(lambda d: d["x"] * d["a"]), {"x": np.ones(2), "a": 1.0}
+    for a in (1.0, 2.0, 3.0, 4.0, 5.0):
+        given["a"] = a
+        assert g(given).tolist() == [a, a]
+    assert g.recorded
+
+
+def test_batches_in_any_order_of_memory(executor):
+    steps = replay.Repeated(lambda s, x: (s + x.sum(axis=0),), donate=1)
+    x = np.arange(12.0).reshape(3, 4)
+    kinds, state, total = [x, np.asfortranarray(x), x[::-1]], (np.zeros(4),), np.zeros(4)
+    for _ in range(5):
+        state = steps(state, (), [(k,) for k in kinds])
+        total += 3 * x.sum(axis=0)
+        assert state[0].tolist() == total.tolist()
+
+
+def test_large_batches_are_replayed(executor):
+    x, y = np.zeros((40_000, 2), "float32"), np.zeros(40_000, int)
+    trainer = ab.Trainer(ab.MLP([2], 2), "softmax_cross_entropy", backend=NumpyBackend())
+    done = []
+    trainer.fit(
+        x,
+        y,
+        batch_size=10_000,
+        epochs=3,
+        verbose=0,
+        callbacks=[ab.callbacks.Lambda(on_epoch_end=lambda t, _: done.append(t._steps.one.recorded))],
+    )
+    assert done == [True] * 3
+
+
+def test_a_trainer_can_be_copied(executor):
+    trainer = trained(NumpyBackend(), ab.MLP([8], 4), data()[1])
+    for _ in range(5):
+        plain = trainer.predict(data()[0])
+    assert copy.deepcopy(trainer).predict(data()[0]).tobytes() == plain.tobytes()
+
+
+def test_truth_values_can_be_recorded(executor):
+    g = replay.Replayed(lambda x: x * True + x)
+    for _ in range(5):
+        assert g(np.ones(2)).tolist() == [2.0, 2.0]
+    assert g.recorded
+
+
+def test_a_result_that_is_given_cannot_be_recorded(executor):
+    def f(x):
+        y = np.zeros(2)
+        np.multiply(x, 2.0, out=y)
+        return y + 1.0
+
+    g = replay.Replayed(f)
+    with pytest.warns(UserWarning, match="with an array for the result"):
+        for _ in range(5):
+            assert g(np.ones(2)).tolist() == [3.0, 3.0]
 
 
 def test_kinds_of_arguments_are_forgotten():

@@ -26,7 +26,7 @@ class NumpyBackend(Backend):
         return np.ascontiguousarray(x)
 
     def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
-        """Return `step` as it is replayed, from its third call with arguments of the same shapes."""
+        """Return `step` as it is replayed once it has been called with arguments of the same shapes."""
         return Replayed(step, donate, fresh)
 
     def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
@@ -36,7 +36,7 @@ class NumpyBackend(Backend):
     def release(self, *compiled: Callable[..., Any]) -> None:
         """Let go of the arrays that compiled steps were laid out on."""
         for one in compiled:
-            if isinstance(one, Replayed):
+            if isinstance(one, Replayed | Repeated):
                 one.release()
 
 

@@ -107,7 +107,8 @@ declare double @llvm.fabs.f64(double)
         a, b = _type(o.inputs[0]), _type(o.out)
         y = f"%v{next(self.names)}"
         if o.kind == "where" and a == "i8":
-            text = f"select i1 {x[0]}, {b} {x[1]}, {b} {x[2]}"
+            kind = "i1" if b == "i8" else b
+            text = f"select i1 {x[0]}, {kind} {x[1]}, {kind} {x[2]}"
         elif o.kind in ("cast", "copy") and a == b:
             text, y = "", x[0]
         elif o.kind == "cast" and (a, b) in CASTS:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import Array
-from anyback.engine.recording import Node, Recording, is_reshape, leaves
+from anyback.engine.recording import Node, Recording, base, is_reshape, leaves, resolved
 
 __all__ = ["Operation", "Run", "lay_out"]
 
@@ -90,10 +90,14 @@ class Run:
                 *inputs, out = (self._part(a, start, stop) for a in (*o.inputs, o.out))
                 yield Operation(o.kind, o.f, inputs, out, o.options)
 
+    def along(self, a: Array) -> bool:
+        """Whether an operand has a row for each row, or lives only inside."""
+        return a.ndim == len(self.shape) and (a.shape[0] == self.rows or any(a is b for b in self.local))
+
     def _part(self, a: Array, start: int, stop: int) -> Array:
         if any(a is b for b in self.local):
             return a[: stop - start]
-        return a[start:stop] if a.ndim and a.shape[0] == self.rows else a
+        return a[start:stop] if self.along(a) else a
 
 
 def lay_out(
@@ -273,7 +277,7 @@ class _Layout:
             seen = np.empty(node.value.shape, node.value.dtype)
             last = self.operations[-1] if self.operations else None
             # A run may go on after this copy: it comes before the run, unless it copies what that made.
-            before = isinstance(last, Run) and self._run.get(_base(node)) is not last
+            before = isinstance(last, Run) and self._run.get(base(node)) is not last
             self.operations.insert(len(self.operations) - before, Operation("call", node.f, [source], seen))
         self.places[node] = seen
 
@@ -300,8 +304,7 @@ class _Layout:
         dtypes: Sequence[Any]
         if node.kind == "ufunc":  # the dtypes of the loop that NumPy would choose
             assert isinstance(node.f, np.ufunc)
-            kinds = [getattr(value, "dtype", type(value)) for value in map(_value, node.args)]
-            dtypes = node.f.resolve_dtypes((*kinds, *[None] * node.f.nout))
+            dtypes = resolved(node.f, map(_value, node.args))
         elif node.kind == "where":
             dtypes = (np.dtype(bool), node.value.dtype, node.value.dtype)
         else:  # what is cast may be a number
@@ -310,7 +313,7 @@ class _Layout:
         for arg, dtype in zip(node.args, dtypes, strict=False):
             array = self._operand(arg, dtype)
             if dtype is not None and array.dtype != dtype:
-                if run is not None and array.ndim and array.shape[0] in (run.rows, run.chunk):
+                if run is not None and run.along(array):
                     converted = self._chunk(run, array.shape, dtype)
                 else:
                     converted = np.empty(array.shape, dtype)
@@ -388,13 +391,6 @@ def _across(node: Node) -> Iterator[Node]:
 
 def _value(arg: Any) -> Any:
     return arg.value if isinstance(arg, Node) else arg
-
-
-def _base(node: Node) -> Node:
-    """Return what a view, or a view of a view, is seen in."""
-    while node.kind == "view":
-        node = node.args[0]
-    return node
 
 
 def _elementwise(node: Node) -> bool:

@@ -7,7 +7,8 @@ Behind every ufunc of NumPy stand loops in C, one for each combination of dtypes
 whose addresses the ufunc holds ("UFunc API" in the reference of NumPy's C API). `matmul` has such loops
 too, which call BLAS. What calls them does what NumPy does, on the same numbers, to the same bits.
 
-Copying with a cast, choosing by a mask and taking rows have no ufunc: their loops are written here, for LLVM.
+Copying with a cast, choosing by a mask, taking rows and finding the largest have no ufunc: their loops are
+written here, for LLVM.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["TAKING", "NoLoop", "elementwise", "largest", "loop", "moving"]
+__all__ = ["CASTS", "TAKING", "TYPES", "NoLoop", "largest", "loop", "moving"]
 
 
 class _UFunc(ctypes.Structure):
@@ -90,18 +91,20 @@ def moving(kind: str, dtypes: Sequence[np.dtype], steps: Sequence[int]) -> str:
     True
     """
     words = [MOVED.get(dtype.itemsize, "") for dtype in dtypes]
-    if kind == "where" and words[-1]:
+    if kind == "where":
+        if not words[-1]:
+            raise NoLoop
         body = f"%c = icmp ne i8 %v0, 0\n  %y = select i1 %c, {words[1]} %v1, {words[2]} %v2"
-        return elementwise(["i8", *words[1:]], body, steps)
+        return _elementwise(["i8", *words[1:]], body, steps)
     if dtypes[0] == dtypes[1] and words[0]:
-        return elementwise(words, f"%y = or {words[0]} %v0, 0", steps)
+        return _elementwise(words, f"%y = or {words[0]} %v0, 0", steps)
     a, b = (TYPES.get(dtype.str[1:], "") for dtype in dtypes)
     if (a, b) not in CASTS or not all(dtype.isnative for dtype in dtypes):
         raise NoLoop
-    return elementwise([a, b], f"%y = {CASTS[a, b]} {a} %v0 to {b}", steps)
+    return _elementwise([a, b], f"%y = {CASTS[a, b]} {a} %v0 to {b}", steps)
 
 
-def elementwise(types: Sequence[str], body: str, steps: Sequence[int]) -> str:
+def _elementwise(types: Sequence[str], body: str, steps: Sequence[int]) -> str:
     """Return the source of a loop over elements that makes %y, the last operand, of %v0, %v1 ...
 
     Steps that are the sizes of the elements become constants, so that LLVM can use vectors.

@@ -10,13 +10,12 @@ and a program is a table of calls of such loops.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
 
-__all__ = ["ROW", "addresses", "execute"]
+__all__ = ["ROW", "address", "execute"]
 
 # Words of a row of the table: a loop, its data, how often it is called, where its dimensions and its steps
 # are, the addresses of up to four operands, and how far each moves from one call to the next.
@@ -95,25 +94,26 @@ def execute() -> Any:
     Its arguments are rows and their count; feeds and their count, each a destination, a source and a number
     of bytes; and how many rounds it goes: before each, every feed brings the next piece of its source.
     """
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_size_t] * 5)(addresses([_EXECUTE])[_EXECUTE])
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_size_t] * 5)(address(_EXECUTE))
 
 
-def addresses(sources: Iterable[str]) -> dict[str, int]:
-    """Return where functions are, all of them called @f, by their source in LLVM's language.
+def address(source: str) -> int:
+    """Return where a function is, called @f in its source in LLVM's language; it is compiled once.
 
     Examples
     --------
     >>> import ctypes
     >>> source = "define i32 @f(i32 %x) { %y = add i32 %x, 1  ret i32 %y }"
-    >>> ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32)(addresses([source])[source])(41)
+    >>> ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32)(address(source))(41)
     42
     """
-    return {source: _compiled(source)[0] for source in sources}
+    where: int = _compiled(source).get_function_address("f")
+    return where
 
 
 @cache
-def _compiled(source: str) -> tuple[int, Any]:
-    """Return the address of @f, and what keeps it in memory."""
+def _compiled(source: str) -> Any:
+    """Return what holds a compiled function in memory."""
     target = _target()
     module = llvm.parse_assembly(source)
     module.verify()
@@ -121,7 +121,7 @@ def _compiled(source: str) -> tuple[int, Any]:
     passes.getModulePassManager().run(module, passes)
     engine = llvm.create_mcjit_compiler(module, target)
     engine.finalize_object()
-    return engine.get_function_address("f"), engine
+    return engine
 
 
 @cache

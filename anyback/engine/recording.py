@@ -2,8 +2,9 @@
 
 The function is called once with stand-ins that note what is done with them. Each note, a `Node`, has the
 operation, what it was applied to, and the shape and dtype of what came out, which hold for every other call
-with arguments of the same shapes and dtypes. Nothing is computed. Python numbers among the arguments are
-noted too, so that the learning rate of another step can take their place.
+with arguments of the same shapes and dtypes. Only functions that are not known here are called, on zeros.
+Python numbers among the arguments are noted too, so that the learning rate of another step can take their
+place.
 
 What cannot be written down is a choice by value: `float`, `bool` or `int` of an array that is not there yet.
 It raises `NotRecordable`, and whoever asked calls the function as it stands.
@@ -12,7 +13,7 @@ It raises `NotRecordable`, and whoever asked calls the function as it stands.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,7 +22,17 @@ import numpy as np
 
 from anyback.arrays import numpy_namespace, prefer
 
-__all__ = ["Node", "NotRecordable", "Recording", "is_reshape", "leaves", "rebuilt", "record"]
+__all__ = [
+    "Node",
+    "NotRecordable",
+    "Recording",
+    "base",
+    "is_reshape",
+    "leaves",
+    "rebuilt",
+    "record",
+    "resolved",
+]
 
 # What stays a Python number, and so takes the dtype of the array it meets; NumPy's float64 is no such number.
 _NUMBERS = (int, float, bool)
@@ -34,6 +45,12 @@ _ON_NUMBERS: dict[Any, Callable[..., Any]] = {
     np.power: operator.pow,
     np.bitwise_xor: operator.xor,
     np.bitwise_and: operator.and_,
+}
+
+
+_OF_UNKNOWN_SIZE = {
+    *("unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "union1d", "intersect1d"),
+    *("nonzero", "flatnonzero", "argwhere", "bincount", "trim_zeros", "compress", "extract", "setdiff1d"),
 }
 
 
@@ -174,6 +191,8 @@ def record(f: Callable[..., Any], *args: Any) -> Recording:
         return Recorded(inputs[-1], tape)
 
     def returned(x: Any) -> Node:
+        if isinstance(x, Recorded) and type(x.node.value) in _NUMBERS:
+            raise NotRecordable("it returns a number that changes")
         return x.node if isinstance(x, Recorded) else Node("constant", None, (), np.asarray(x))
 
     result = rebuilt(f(*rebuilt(args, given)), returned)
@@ -183,6 +202,20 @@ def record(f: Callable[..., Any], *args: Any) -> Recording:
             nodes.append(node)
             needed.update(arg for arg in node.args if isinstance(arg, Node))
     return Recording(inputs, nodes[::-1], result)
+
+
+def base(node: Node) -> Node:
+    """Return what a view, or a view of a view, is seen in.
+
+    Examples
+    --------
+    >>> recording = record(lambda x: x[1:][0], np.ones(3))
+    >>> base(recording.result) is recording.inputs[0]
+    True
+    """
+    while node.kind == "view":
+        node = node.args[0]
+    return node
 
 
 def is_reshape(node: Any) -> bool:
@@ -215,7 +248,8 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         self.node, self.tape = node, tape
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Any:
-        options.pop("out", None)
+        if any(out is not args[0] for out in options.pop("out", ())):
+            raise NotRecordable(f"it calls {ufunc.__name__} with an array for the result")
         if method == "reduce":  # ufunc.reduce(x, axis, dtype, keepdims=...)
             given = dict(zip(("x", "axis", "dtype"), args, strict=False)) | options
             if given.get("dtype") is None and set(given) <= {"x", "axis", "dtype", "keepdims"}:
@@ -321,13 +355,13 @@ def _note(kind: str, f: Any, *args: Any, **options: Any) -> Any:
 
 
 def _outcome(kind: str, f: Any, values: Sequence[Any], options: Mapping[str, Any]) -> np.ndarray:
-    """Return the outline of what an operation gives, without the work and the memory of doing it."""
+    """Return the outline of what an operation gives, without doing it where it is known here."""
     shapes = [np.shape(value) for value in values]
     if kind == "ufunc" and f.nout == 1 and (f is np.matmul or not f.signature):
-        dtype = f.resolve_dtypes((*(getattr(value, "dtype", type(value)) for value in values), None))[-1]
+        dtype = resolved(f, values)[-1]
         if f is not np.matmul:
             return _outline(dtype, np.broadcast_shapes(*shapes))
-        if min(map(len, shapes)) > 1:
+        if min(map(len, shapes)) > 1 and shapes[0][-1] == shapes[1][-2]:
             batch = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
             return _outline(dtype, (*batch, shapes[0][-2], shapes[1][-1]))
     if kind == "cast":
@@ -337,12 +371,34 @@ def _outcome(kind: str, f: Any, values: Sequence[Any], options: Mapping[str, Any
     if kind == "take":
         return _outline(values[0].dtype, shapes[1] + shapes[0][1:])
     if kind == "concat":
-        (axis,), shape = f.args, list(shapes[0])
-        shape[axis] = sum(each[axis] for each in shapes)
-        return _outline(np.result_type(*values), tuple(shape))
-    with np.errstate(all="ignore"):  # of outlines, whose elements are zeros
-        value = np.asarray(f.reduce(*values, **options) if kind == "reduce" else f(*values, **options))
+        axis = f.args[0] % max(map(len, shapes))
+        around = {(shape[:axis], shape[axis + 1 :]) for shape in shapes}
+        if len(around) == 1:
+            ((before, after),) = around
+            return _outline(np.result_type(*values), (*before, sum(s[axis] for s in shapes), *after))
+    with np.errstate(all="ignore"):  # what is not known here, and what will raise, is tried on zeros
+        try:
+            value = np.asarray(f.reduce(*values, **options) if kind == "reduce" else f(*values, **options))
+        except np.linalg.LinAlgError:  # of singular matrices
+            value = np.asarray(f(*map(_identity, values), **options))
     return _outline(value.dtype, value.shape)
+
+
+def _identity(value: Any) -> Any:
+    shape = np.shape(value)
+    return np.broadcast_to(np.eye(*shape[-2:], dtype=value.dtype), shape) if len(shape) > 1 else value
+
+
+def resolved(ufunc: np.ufunc, values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the dtypes of the loop that NumPy would choose for arrays and Python numbers.
+
+    Examples
+    --------
+    >>> resolved(np.add, [np.ones(2, "f4"), 2.0])
+    (dtype('float32'), dtype('float32'), dtype('float32'))
+    """
+    kinds = [np.dtype(bool) if type(v) is bool else getattr(v, "dtype", type(v)) for v in values]
+    return ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
 
 
 def _outline(dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -433,6 +489,8 @@ def _call(f: Callable[..., Any], *args: Any, **options: Any) -> Any:
     known = {id(x) for x in args}  # ids, for == would be noted
     if any(isinstance(x, Recorded) and id(x) not in known for x in leaves((args, options))):
         raise NotRecordable(f"it calls numpy.{f.__name__} of lists or options that are arrays")
+    if f.__name__ in _OF_UNKNOWN_SIZE:
+        raise NotRecordable(f"the shape of what numpy.{f.__name__} gives depends on values")
     if any(isinstance(x, Recorded) and type(x.node.value) in _NUMBERS for x in args):
         raise NotRecordable(f"it calls numpy.{f.__name__} of a number that changes")
     return _note("call", partial(f, **options), *args)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
+from threading import RLock
 from time import perf_counter
 from typing import Any
 
@@ -15,20 +17,22 @@ import numpy as np
 from anyback.arrays import Array
 from anyback.engine.calls import calls
 from anyback.engine.layout import Operation, lay_out
-from anyback.engine.recording import Node, Recording, leaves, rebuilt, record
+from anyback.engine.recording import Node, NotRecordable, Recording, base, leaves, rebuilt, record
 
 __all__ = ["Repeated", "Replayed"]
 
-# Calls of one kind before it is recorded: a short run does not pay for what a long one gains by. And bytes
-# of what may be overwritten from which on a plain call costs more, which keeps every temporary at once.
-PLAIN, LARGE = 2, 1 << 20
+# Calls of one kind before it is recorded: a short run does not pay for what a long one gains by.
+PLAIN = 2
+# Bytes of what may be overwritten from which on nothing is called plainly first: that takes more memory.
+LARGE = 1 << 20
 # Replays that each layout after the first must have served before another is made.
 WORTH = 8
-# Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew. And
-# bytes of what is another array each time above which calls are plain.
-SMALL, STREAMED = 1 << 16, 1 << 22
+# Bytes of an array that is copied when another comes in its place; for a larger one all is laid out anew.
+SMALL = 1 << 16
+# Bytes of what is another array each time above which it is not copied, and calls are plain.
+STREAMED = 1 << 22
 # Kinds of arguments that are remembered.
-KINDS = 16
+KINDS = 8
 # Elements of a chunk of a `Run`: a dozen operands of so many stay in a core's second cache, or in its first,
 # which pays where a call costs nothing.
 CHUNK, COMPILED_CHUNK = 16384, 2048
@@ -64,6 +68,7 @@ class Replayed:
     def __init__(self, f: Callable[..., Any], donate: int = 0, fresh: int = 0) -> None:
         self.f, self.donate, self.fresh = f, donate, fresh
         self._recordable = True
+        self._lock = RLock()  # threads may predict with one trainer
         self._plan: _Plan | None = None
         self._plans: dict[
             Any, _Plan | int
@@ -74,25 +79,36 @@ class Replayed:
         """Whether the last call was a replay."""
         return self._plan is not None
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy begins anew
+        return type(self), (self.f, self.donate, self.fresh)
+
     def release(self) -> None:
         """Let go of the arrays of earlier calls."""
-        self._plan = None
-        self._plans.clear()
+        with self._lock:
+            self._plan = None
+            self._plans.clear()
 
     def __call__(self, *args: Any) -> Any:
-        """Call the function; results that take the place of arguments are those very arrays."""
-        if self._plan is not None and self._plan.takes(args):
-            return self._plan.run()
-        self._plan = self._planned(args) if self._recordable else None
-        return self.f(*args) if self._plan is None else self._plan.run()
+        """Call the function; results that all take the place of arguments are the same arrays each time."""
+        with self._lock:
+            if self._plan is None or not self._plan.takes(args):
+                self._plan = self._planned(args) if self._recordable else None
+            if self._plan is not None:
+                return self._plan.run()
+        return self.f(*args)
+
+    def goes_on(self, batches: Sequence[Any]) -> bool:
+        """Go on from the results of the last call, see `_Plan.repeat`; whether that was done."""
+        with self._lock:
+            return self._plan is not None and self._plan.repeat(batches)
 
     def _planned(self, args: tuple[Any, ...]) -> _Plan | None:
         """Return the plan for these arguments, if it is time for one."""
         key = tuple(_look(leaf) for leaf in leaves(args))
-        plan = self._plans.get(key, 0)
+        plan = self._plans[key] = self._plans.pop(key, 0)  # the last one used is the last to be forgotten
+        if len(self._plans) > KINDS:
+            del self._plans[next(iter(self._plans))]
         if isinstance(plan, int):
-            if len(self._plans) >= KINDS and key not in self._plans:
-                del self._plans[next(iter(self._plans))]
             streamed = _bytes(args[len(args) - self.fresh :]) > STREAMED
             if streamed or plan < (PLAIN if _bytes(args[: self.donate]) < LARGE else 0):
                 self._plans[key] = plan + 1
@@ -112,7 +128,7 @@ class Replayed:
         return plan
 
 
-class Repeated(Replayed):
+class Repeated:
     """A function that is called again and again, each time with the state it returned before.
 
     Examples
@@ -125,11 +141,19 @@ class Repeated(Replayed):
     [0.4, 0.4, 0.4]
     """
 
+    def __init__(self, f: Callable[..., Any], donate: int = 0) -> None:
+        self.one = Replayed(f, donate)
+
+    def release(self) -> None:
+        """Let go of the arrays of earlier calls."""
+        self.one.release()
+
     def __call__(self, state: Any, fixed: Any, batches: Any) -> Any:
         """Return the state after ``state = f(*state, *fixed, *batch)`` for each batch."""
+        self.one.fresh = len(batches[0])
         for i, batch in enumerate(batches):
-            state = super().__call__(*state, *fixed, *batch)
-            if self._plan is not None and self._plan.repeat(batches[i + 1 :]):
+            state = self.one(*state, *fixed, *batch)
+            if self.one.goes_on(batches[i + 1 :]):
                 break
         return state
 
@@ -144,9 +168,13 @@ class _Plan:
         self.bound: list[Any] = leaves(args)
         # Inputs that are copied into arrays of the plan: what may be overwritten, and what changes.
         last = len(self.bound) - len(leaves(args[len(args) - fresh :]))
-        self.copied = {
-            i for i, leaf in enumerate(self.bound) if i < self.donated or i >= last or np.ndim(leaf) == 0
+        mine, others = self.bound[: self.donated], enumerate(self.bound[self.donated :], self.donated)
+        self.copied = {*range(self.donated)} | {
+            i for i, leaf in others if i >= last or np.ndim(leaf) == 0 or _overlaps(leaf, mine)
         }
+        given = set(recording.inputs[: self.donated])
+        if any(node in given for node in map(base, leaves(recording.result)[self.donated :])):
+            raise NotRecordable("it returns what it was given to overwrite")
         counts = [len(leaves(arg)) for arg in args]
         self.where = [range(sum(counts[:i]), sum(counts[: i + 1])) for i in range(len(args))]
         self.spent, self.done, self.layouts = 0.0, 0, 0
@@ -158,12 +186,15 @@ class _Plan:
         for i, (old, new) in enumerate(zip(self.bound, given, strict=True)):
             if isinstance(old, np.ndarray) and new is not old and old.nbytes <= SMALL:
                 self.copied.add(i)
-        own = {i for i in self.copied if i >= self.donated or not isinstance(given[i], np.ndarray)}
-        self.bound = [np.array(x) if i in own and isinstance(x, _ARRAYS) else x for i, x in enumerate(given)]
+        self.bound = []
+        for i, x in enumerate(given):
+            over = i < self.donated and isinstance(x, np.ndarray) and not _overlaps(x, self.bound)
+            own = i in self.copied and isinstance(x, _ARRAYS) and not over
+            self.bound.append(np.array(x, order="C") if own else x)
         self.args: list[Any] = [None] * len(args)
         self.values: dict[Node, Any] = dict(zip(self.recording.inputs, self.bound, strict=True))
         self.layouts += 1
-        self._arrange(_table() if "anyback.engine.table" in sys.modules else None)  # if that is paid for
+        self._arrange(_table() if "anyback.engine.table" in sys.modules else None)  # if that is loaded anyway
         self.takes(args)
 
     def _arrange(self, table: Any = None) -> None:
@@ -176,13 +207,17 @@ class _Plan:
         over = dict(zip(results[: self.donated], self.bound, strict=False))
         self.all_over = len(over) == len(results)
         self.result = rebuilt(self.recording.result, lambda node: over.get(node, places.get(node)))
-        self.table = None if table is None else table(operations)
+        try:
+            self.table = None if table is None else table(operations)
+        except Exception as reason:  # of LLVM: the calls do the same
+            warnings.warn(f"a step runs without llvmlite, which refused it: {reason}", stacklevel=2)
+            self.spent = -math.inf
         self.calls = list(calls(operations)) if self.table is None else self.table.calls
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Take up what is new in the arguments, and return whether they are of this plan."""
         for i, arg in enumerate(args):
-            if arg is self.args[i]:
+            if arg is self.args[i] and not isinstance(arg, dict | list):  # those may hold others by now
                 continue
             inside = leaves(arg) if isinstance(arg, tuple | list | dict) else (arg,)
             if len(inside) != len(self.where[i]):
@@ -280,6 +315,12 @@ def _table() -> Any:
 
 
 _ARRAYS = np.ndarray, np.generic
+
+
+def _overlaps(leaf: Any, arrays: Sequence[Any]) -> bool:
+    return isinstance(leaf, np.ndarray) and any(
+        isinstance(a, np.ndarray) and np.may_share_memory(a, leaf) for a in arrays
+    )
 
 
 def _bytes(tree: Any) -> int:

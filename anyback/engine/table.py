@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from anyback.engine.calls import calls
 from anyback.engine.kernels import kernel
 from anyback.engine.layout import Operation, Run
 from anyback.engine.loops import TAKING, NoLoop, largest, loop, moving
-from anyback.engine.machine import ROW, addresses, execute
+from anyback.engine.machine import ROW, address, execute
 
 __all__ = ["Table"]
 
@@ -80,12 +81,11 @@ class Table:
         """Make a table of the rows so far, and a call that goes through it once."""
         if not self._rows:
             return
-        found = addresses([row.f for row in self._rows if isinstance(row.f, str)])
         table = np.zeros((len(self._rows), ROW), np.int64)
         extents = np.array([row.extents for row in self._rows], np.int64)
         at = extents.ctypes.data
         for i, row in enumerate(self._rows):
-            f = found[row.f] if isinstance(row.f, str) else row.f
+            f = address(row.f) if isinstance(row.f, str) else row.f
             table[i] = (f, row.data, row.times, at, at + 4 * 8, *row.operands, *row.moves)
             at += extents[0].nbytes
         self._held += [table, extents, self._rows]
@@ -121,7 +121,7 @@ def _run(run: Run) -> list[_Row]:
     except NoLoop:
         return [row for operation in run.chunks() for row in _whole(operation)]
     held = np.array(places, np.int64)
-    row = _Row(source, held.ctypes.data, [], [int(np.prod(run.shape))])
+    row = _Row(source, held.ctypes.data, [], [prod(run.shape)])
     row.held = held
     return [row]
 
@@ -157,14 +157,14 @@ def _taking(o: Operation) -> _Row:
     x, rows = o.inputs
     if not (x.flags.c_contiguous and o.out.flags.c_contiguous and rows.dtype == np.int64):
         raise NoLoop
-    if rows.strides != (8,) or x.dtype.hasobject:
+    if rows.strides != (8,) or not len(rows) or x.dtype.hasobject:
         raise NoLoop
-    return _Row(TAKING, x.strides[0], [x, rows, o.out], [len(rows)])
+    return _Row(TAKING, x.itemsize * prod(x.shape[1:]), [x, rows, o.out], [len(rows)])
 
 
 def _product(o: Operation) -> _Row:
     arrays = [*o.inputs, o.out]
-    if any(a.ndim != 2 for a in arrays):
+    if any(a.ndim != 2 for a in arrays) or arrays[0].shape[1] != arrays[1].shape[0]:
         raise NoLoop
     (m, n), p = arrays[0].shape, arrays[1].shape[1]
     strides = [0, 0, 0, *(stride for a in arrays for stride in a.strides)]
