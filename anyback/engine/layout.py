@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import Array
-from anyback.engine.recording import Node, Recording, base, is_reshape, leaves, resolved
+from anyback.engine.recording import Node, NotRecordable, Recording, base, is_reshape, leaves, resolved
 
 __all__ = ["Operation", "Run", "lay_out"]
 
@@ -320,6 +320,11 @@ class _Layout:
                 where.append(Operation("cast", None, [array], converted))
                 array = converted
             inputs.append(array)
+        shape = node.value.shape
+        local = () if run is None else run.local
+        full = [np.empty(shape, a.dtype) if any(a is b for b in local) else a for a in inputs]
+        if _elementwise(node) and not _in_c_order(full, shape):
+            raise NotRecordable("what it computes has another order in memory than its axes")
         if node in self._pieces:
             joined, start, stop = self._pieces[node]
             out = self._joined(joined)[start:stop].reshape(node.value.shape)
@@ -391,6 +396,14 @@ def _across(node: Node) -> Iterator[Node]:
 
 def _value(arg: Any) -> Any:
     return arg.value if isinstance(arg, Node) else arg
+
+
+def _in_c_order(inputs: Sequence[Array], shape: tuple[int, ...]) -> bool:
+    """Whether NumPy would give an elementwise result C order: sums of it depend on that in the last bits."""
+    if all(a.flags.c_contiguous or a.shape != shape for a in inputs):
+        return True
+    roles: Any = [*[["readonly"]] * len(inputs), ["allocate", "writeonly"]]
+    return np.nditer([*inputs, None], op_flags=roles, flags=["zerosize_ok"]).operands[-1].flags.c_contiguous
 
 
 def _elementwise(node: Node) -> bool:

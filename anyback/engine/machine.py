@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -107,8 +108,13 @@ def address(source: str) -> int:
     >>> ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32)(address(source))(41)
     42
     """
-    where: int = _compiled(source).get_function_address("f")
+    with _lock:
+        where: int = _compiled(source).get_function_address("f")
     return where
+
+
+# One function is compiled at a time, and once: else the second would take its place, and the first be gone.
+_lock = Lock()
 
 
 @cache

@@ -54,6 +54,9 @@ _OF_UNKNOWN_SIZE = {
 }
 
 
+_WRITING = {"copyto", "put", "place", "putmask", "put_along_axis", "fill_diagonal"}
+
+
 class NotRecordable(RuntimeError):
     """A function does what cannot be written down.
 
@@ -182,8 +185,7 @@ def record(f: Callable[..., Any], *args: Any) -> Recording:
     >>> [node.f.__name__ for node in record(lambda x: relu(x * 2.0)[0], np.ones(3)).nodes]
     ['multiply', 'maximum']
     """
-    tape: list[Node] = []
-    inputs: list[Node] = []
+    tape, inputs = Tape(), list[Node]()
 
     def given(x: Any) -> Recorded:
         value = _outline(x.dtype, x.shape) if isinstance(x, np.ndarray | np.generic) else x
@@ -196,8 +198,10 @@ def record(f: Callable[..., Any], *args: Any) -> Recording:
         return x.node if isinstance(x, Recorded) else Node("constant", None, (), np.asarray(x))
 
     result = rebuilt(f(*rebuilt(args, given)), returned)
+    if any(now.tobytes() != known for now, known in tape.constants):
+        raise NotRecordable("it writes to an array that it has used")
     needed, nodes = set(leaves(result)), []
-    for node in reversed(tape):
+    for node in reversed(tape.nodes):
         if node in needed:
             nodes.append(node)
             needed.update(arg for arg in node.args if isinstance(arg, Node))
@@ -230,26 +234,47 @@ def is_reshape(node: Any) -> bool:
     return isinstance(node, Node) and node.kind == "view" and node.f.func is _reshaped
 
 
+@dataclass
+class Tape:
+    """What was noted so far.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        In order.
+    constants : list of (array, bytes)
+        Arrays that were met on the way, and what they held then.
+
+    Examples
+    --------
+    >>> Tape().nodes
+    []
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    constants: list[tuple[np.ndarray, bytes]] = field(default_factory=list)
+
+
 class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
     """An array, or a number, that notes what is done with it.
 
     Examples
     --------
-    >>> tape = []
+    >>> tape = Tape()
     >>> x = Recorded(Node("input", None, (), np.ones(2)), tape)
-    >>> x += 1.0  # gives the name to another array, as arrays do that cannot be written to
-    >>> x.shape, tape[0].f
+    >>> y = x + 1.0
+    >>> y.shape, tape.nodes[0].f
     ((2,), <ufunc 'add'>)
     """
 
     device = "cpu"
 
-    def __init__(self, node: Node, tape: list[Node]) -> None:
+    def __init__(self, node: Node, tape: Tape) -> None:
         self.node, self.tape = node, tape
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Any:
-        if any(out is not args[0] for out in options.pop("out", ())):
-            raise NotRecordable(f"it calls {ufunc.__name__} with an array for the result")
+        if out := options.pop("out", ()):
+            return _in_place(ufunc, method, out[0], args)
         if method == "reduce":  # ufunc.reduce(x, axis, dtype, keepdims=...)
             given = dict(zip(("x", "axis", "dtype"), args, strict=False)) | options
             if given.get("dtype") is None and set(given) <= {"x", "axis", "dtype", "keepdims"}:
@@ -292,8 +317,8 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def T(self) -> Any:
-        """The transposed matrix."""
-        return self.mT
+        """The array with its axes in reverse order."""
+        return _note("view", np.transpose, self)
 
     def __getitem__(self, place: Any) -> Any:
         places = place if isinstance(place, tuple) else (place,)
@@ -335,6 +360,25 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         return _Namespace.astype(self, dtype, copy=copy)
 
 
+def _in_place(ufunc: np.ufunc, method: str, out: Any, args: Sequence[Any]) -> Any:
+    """Note ``x += y``: all who have x have the sum from then on."""
+    if not isinstance(out, Recorded) or out is not args[0] or method != "__call__":
+        raise NotRecordable(f"it calls {ufunc.__name__} with an array for the result")
+    node = out.node
+    new = _note("ufunc", ufunc, *args)
+    if type(node.value) not in _NUMBERS:
+        seen = any(other.kind == "view" and base(other) is node for other in out.tape.nodes)
+        if node.kind in ("input", "view") or seen:
+            raise NotRecordable("it writes to an argument, or to what is seen elsewhere too")
+        if new.shape != node.value.shape:
+            raise NotRecordable("it writes a larger array over a smaller one")
+        if new.dtype != node.value.dtype:
+            new = _note("cast", partial(_cast, node.value.dtype), new)
+        out.node = new.node
+        return out
+    return new
+
+
 def _note(kind: str, f: Any, *args: Any, **options: Any) -> Any:
     """Note an operation; without a recorded argument just do it."""
     tape = next((arg.tape for arg in args if isinstance(arg, Recorded)), None)
@@ -344,14 +388,19 @@ def _note(kind: str, f: Any, *args: Any, **options: Any) -> Any:
         if f not in _ON_NUMBERS:
             raise NotRecordable(f"it calls {f.__name__} of Python numbers")
         kind, f = "scalar", _ON_NUMBERS[f]
+    if kind == "ufunc" and f.nout != 1:
+        raise NotRecordable(f"it calls {f.__name__}, which gives several arrays")
     if tape is None or kind == "scalar":
         value = f.reduce(*values, **options) if kind == "reduce" else f(*values, **options)
         if tape is None:
             return value
     else:
         value = _outcome(kind, f, values, options)
-    tape.append(Node(kind, f, known, value, options))
-    return Recorded(tape[-1], tape)
+    for arg in known:
+        if isinstance(arg, np.ndarray) and arg.flags.writeable:
+            tape.constants.append((arg, arg.tobytes()))
+    tape.nodes.append(Node(kind, f, known, value, options))
+    return Recorded(tape.nodes[-1], tape)
 
 
 def _outcome(kind: str, f: Any, values: Sequence[Any], options: Mapping[str, Any]) -> np.ndarray:
@@ -489,11 +538,24 @@ def _call(f: Callable[..., Any], *args: Any, **options: Any) -> Any:
     known = {id(x) for x in args}  # ids, for == would be noted
     if any(isinstance(x, Recorded) and id(x) not in known for x in leaves((args, options))):
         raise NotRecordable(f"it calls numpy.{f.__name__} of lists or options that are arrays")
-    if f.__name__ in _OF_UNKNOWN_SIZE:
+    if f.__name__ in _OF_UNKNOWN_SIZE or any(isinstance(x, Recorded) for x in args[1:] if f is np.repeat):
         raise NotRecordable(f"the shape of what numpy.{f.__name__} gives depends on values")
+    if f.__name__ in _WRITING or "out" in options:
+        raise NotRecordable(f"it writes by numpy.{f.__name__}")
     if any(isinstance(x, Recorded) and type(x.node.value) in _NUMBERS for x in args):
         raise NotRecordable(f"it calls numpy.{f.__name__} of a number that changes")
-    return _note("call", partial(f, **options), *args)
+    if all(isinstance(x, Recorded) for x in args):
+        return _note("call", partial(f, **options), *args)
+    places = [i for i, x in enumerate(args) if isinstance(x, Recorded)]
+    return _note("call", partial(_with, f, args, places, options), *(args[i] for i in places))
+
+
+def _with(f: Any, args: Sequence[Any], places: Sequence[int], options: Mapping[str, Any], *given: Any) -> Any:
+    """Call a function with what was given for it and arrays in some places."""
+    filled = list(args)
+    for i, x in zip(places, given, strict=True):
+        filled[i] = x
+    return f(*filled, **options)
 
 
 def _part(place: Any, x: Any) -> Any:

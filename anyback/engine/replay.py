@@ -104,28 +104,30 @@ class Replayed:
 
     def _planned(self, args: tuple[Any, ...]) -> _Plan | None:
         """Return the plan for these arguments, if it is time for one."""
-        key = tuple(_look(leaf) for leaf in leaves(args))
+        key = _form(args), *map(_look, leaves(args))
         plan = self._plans[key] = self._plans.pop(key, 0)  # the last one used is the last to be forgotten
         if len(self._plans) > KINDS:
             del self._plans[next(iter(self._plans))]
-        if isinstance(plan, int):
+        try:
+            if isinstance(plan, _Plan):
+                if plan.takes(args):
+                    return plan
+                if plan.done >= WORTH * (plan.layouts - 1):
+                    plan.lay_out(args)
+                    return plan
+                self._plans[key] = -sys.maxsize  # other large arrays each time: called plainly from now on
+                return None
             streamed = _bytes(args[len(args) - self.fresh :]) > STREAMED
             if streamed or plan < (PLAIN if _bytes(args[: self.donate]) < LARGE else 0):
                 self._plans[key] = plan + 1
                 return None
-            try:
-                plan = self._plans[key] = _Plan(record(self.f, *args), args, self.donate, self.fresh)
-            except Exception as reason:  # whatever it is, what cannot be recorded can still be called
-                self._recordable = False
-                name = getattr(self.f, "__name__", "function")
-                warnings.warn(f"{name} cannot be recorded and runs slower: {reason}", stacklevel=3)
-                return None
-        elif not plan.takes(args):
-            if plan.done < WORTH * (plan.layouts - 1):
-                self._plans[key] = -sys.maxsize  # other large arrays each time: called plainly from now on
-                return None
-            plan.lay_out(args)
-        return plan
+            new = self._plans[key] = _Plan(record(self.f, *args), args, self.donate, self.fresh)
+            return new
+        except Exception as reason:  # whatever it is, what cannot be recorded can still be called
+            self._recordable = False
+            name = getattr(self.f, "__name__", "function")
+            warnings.warn(f"{name} cannot be recorded and runs slower: {reason}", stacklevel=4)
+            return None
 
 
 class Repeated:
@@ -172,10 +174,14 @@ class _Plan:
         self.copied = {*range(self.donated)} | {
             i for i, leaf in others if i >= last or np.ndim(leaf) == 0 or _overlaps(leaf, mine)
         }
-        given = set(recording.inputs[: self.donated])
-        if any(node in given for node in map(base, leaves(recording.result)[self.donated :])):
+        given, results = recording.inputs[: self.donated], leaves(recording.result)
+        if any(base(node) in given for node in results[self.donated :]):
             raise NotRecordable("it returns what it was given to overwrite")
+        for new, old in zip(results, given, strict=False):
+            if _look(new.value) != _look(old.value):
+                raise NotRecordable(f"it returns {_look(new.value)} for {_look(old.value)}")
         counts = [len(leaves(arg)) for arg in args]
+        self.forms = [_form(arg) for arg in args]
         self.where = [range(sum(counts[:i]), sum(counts[: i + 1])) for i in range(len(args))]
         self.spent, self.done, self.layouts = 0.0, 0, 0
         self.lay_out(args)
@@ -189,6 +195,7 @@ class _Plan:
         self.bound = []
         for i, x in enumerate(given):
             over = i < self.donated and isinstance(x, np.ndarray) and not _overlaps(x, self.bound)
+            over = over and x.flags.writeable and x.flags.c_contiguous
             own = i in self.copied and isinstance(x, _ARRAYS) and not over
             self.bound.append(np.array(x, order="C") if own else x)
         self.args: list[Any] = [None] * len(args)
@@ -216,10 +223,14 @@ class _Plan:
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Take up what is new in the arguments, and return whether they are of this plan."""
+        taken = []
         for i, arg in enumerate(args):
             if arg is self.args[i] and not isinstance(arg, dict | list):  # those may hold others by now
                 continue
-            inside = leaves(arg) if isinstance(arg, tuple | list | dict) else (arg,)
+            nested = isinstance(arg, tuple | list | dict)
+            if nested and _form(arg) != self.forms[i]:
+                return False
+            inside = leaves(arg) if nested else (arg,)
             if len(inside) != len(self.where[i]):
                 return False
             self.args[i] = arg
@@ -236,7 +247,10 @@ class _Plan:
                         return False
                     if leaf.shape != bound.shape or leaf.dtype != bound.dtype:
                         return False
-                    bound[...] = leaf
+                    # What is elsewhere in the state must not be overwritten before it is read.
+                    taken.append((bound, leaf.copy() if j < self.donated else leaf))
+        for bound, leaf in taken:
+            bound[...] = leaf
         return True
 
     def run(self) -> Any:
@@ -325,6 +339,15 @@ def _overlaps(leaf: Any, arrays: Sequence[Any]) -> bool:
 
 def _bytes(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, _ARRAYS))
+
+
+def _form(tree: Any) -> Any:
+    """Return how arguments are nested, and where there is nothing."""
+    if isinstance(tree, dict):
+        return tuple((name, _form(part)) for name, part in tree.items())
+    if isinstance(tree, tuple | list):
+        return tuple(map(_form, tree))
+    return tree is None
 
 
 def _look(leaf: Any) -> Any:

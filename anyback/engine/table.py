@@ -116,6 +116,8 @@ class _Row:
 
 def _run(run: Run) -> list[_Row]:
     """Return the rows of a run: one kernel, or NumPy's loops for a chunk after the other."""
+    if 0 in run.shape:
+        return []
     try:
         source, places = kernel(run)
     except NoLoop:
@@ -127,7 +129,9 @@ def _run(run: Run) -> list[_Row]:
 
 
 def _whole(o: Operation) -> list[_Row]:
-    """Return the rows of an operation."""
+    """Return the rows of an operation; loops go round once at least, so there are none for nothing."""
+    if not o.out.size:
+        return []
     if o.kind == "reduce":
         return _reduction(o)
     if o.kind == "take":
@@ -177,7 +181,8 @@ def _largest(o: Operation) -> _Row:
     if not (
         isinstance(o.f, partial)
         and (o.f.func, o.f.keywords) == (np.argmax, {"axis": -1})
-        and x.dtype.str[1:] in ("f4", "f8")
+        and x.dtype in (np.float32, np.float64)
+        and x.dtype.isnative
         and x.flags.c_contiguous
         and o.out.dtype == np.int64
         and o.out.flags.c_contiguous
