@@ -537,14 +537,18 @@ class Trainer:
         ValueError
             If samples have another shape than those of training.
         """
-        size, (w, stats), outputs = positive("batch_size", batch_size), self._shown, []
+        size = positive("batch_size", batch_size)
         if not isinstance(x, np.ndarray) or x.ndim < 2:
             x = as_inputs(x, sample_shape=self.in_shape)
-        for row in range(0, max(1, len(x)), size):
-            part = x[row : row + size] if len(x) > size else x
-            part = self.scaler(as_inputs(part, sample_shape=self.in_shape, first_row=row), self.dtype)
-            outputs.append(self.backend.to_numpy(self._forward(w, stats, self.backend.share(part))))
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        if len(x) <= size:
+            return self._predicted(x)
+        return np.concatenate([self._predicted(x[row : row + size], row) for row in range(0, len(x), size)])
+
+    def _predicted(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
+        """Return the outputs for some rows of the inputs."""
+        w, stats = self._shown
+        x = self.scaler(as_inputs(x, "x", self.in_shape, first_row=first_row), self.dtype)
+        return self.backend.to_numpy(self._forward(w, stats, self.backend.share(x)))
 
     def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
         """Return probabilities (n, k): softmax or sigmoid of the outputs, as the loss says.

@@ -23,9 +23,18 @@ __all__ = ["ROW", "address", "execute"]
 ROW = 13
 
 _EXECUTE = f"""
-define void @f(ptr %rows, i64 %count, ptr %feeds, i64 %fed, i64 %rounds) {{
+define void @f(ptr %program) {{
 start:
   %work = alloca <4 x i64>
+  %rows = load ptr, ptr %program
+  %count.at = getelementptr i64, ptr %program, i64 1
+  %count = load i64, ptr %count.at
+  %feeds.at = getelementptr i64, ptr %program, i64 2
+  %feeds = load ptr, ptr %feeds.at
+  %fed.at = getelementptr i64, ptr %program, i64 3
+  %fed = load i64, ptr %fed.at
+  %rounds.at = getelementptr i64, ptr %program, i64 4
+  %rounds = load i64, ptr %rounds.at
   br label %round
 
 round:  ; each begins with what is new: of every feed (destination, source, bytes) the next piece
@@ -90,12 +99,12 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 @cache
 def execute() -> Any:
-    """Return the function that goes through a table, of addresses and numbers.
+    """Return the function that goes through a table, given the address of five words.
 
-    Its arguments are rows and their count; feeds and their count, each a destination, a source and a number
-    of bytes; and how many rounds it goes: before each, every feed brings the next piece of its source.
+    They are rows and their count; feeds and their count, each a destination, a source and a number of bytes;
+    and how many rounds it goes: before each, every feed brings the next piece of its source.
     """
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_size_t] * 5)(address(_EXECUTE))
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address(_EXECUTE))
 
 
 def address(source: str) -> int:

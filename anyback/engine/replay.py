@@ -225,13 +225,11 @@ class _Plan:
         """Take up what is new in the arguments, and return whether they are of this plan."""
         taken = []
         for i, arg in enumerate(args):
-            if arg is self.args[i] and not isinstance(arg, dict | list):  # those may hold others by now
+            if arg is self.args[i] and not isinstance(arg, _CHANGING):
                 continue
-            nested = isinstance(arg, tuple | list | dict)
-            if nested and _form(arg) != self.forms[i]:
-                return False
+            nested = isinstance(arg, _NESTED)
             inside = leaves(arg) if nested else (arg,)
-            if len(inside) != len(self.where[i]):
+            if len(inside) != len(self.where[i]) or (nested and _form(arg) != self.forms[i]):
                 return False
             self.args[i] = arg
             for j, leaf in zip(self.where[i], inside, strict=True):
@@ -255,8 +253,9 @@ class _Plan:
 
     def run(self) -> Any:
         """Do it all once more."""
-        start = perf_counter()
-        self._compute()
+        start = perf_counter() if self.table is None else 0.0
+        if self.computed:
+            self._compute()
         for node, slot in self.slots:
             slot[()] = self.values[node]
         for call in self.calls:
@@ -328,7 +327,7 @@ def _table() -> Any:
     return Table
 
 
-_ARRAYS = np.ndarray, np.generic
+_ARRAYS, _NESTED, _CHANGING = (np.ndarray, np.generic), (tuple, list, dict), (list, dict)
 
 
 def _overlaps(leaf: Any, arrays: Sequence[Any]) -> bool:

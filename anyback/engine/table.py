@@ -44,7 +44,7 @@ class Table:
     def __init__(self, operations: Sequence[Operation | Run]) -> None:
         self._held: list[Any] = [operations]  # tables hold addresses only
         self.calls: list[Callable[[], Any]] = []
-        self._program = 0, 0  # where the last table begins, and how many rows it has
+        self._program = 0, 0  # where the table made last begins, and how many rows it has
         self._rows: list[_Row] = []
         for operation in operations:
             try:
@@ -75,7 +75,8 @@ class Table:
             Round i begins with ``destination[...] = source[i]`` of each.
         """
         fed = np.array([(to.ctypes.data, of.ctypes.data, to.nbytes) for to, of in feeds], np.int64)
-        execute()(*self._program, fed.ctypes.data, len(feeds), rounds)
+        words = np.array([*self._program, fed.ctypes.data, len(feeds), rounds], np.int64)
+        execute()(words.ctypes.data)
 
     def _close(self) -> None:
         """Make a table of the rows so far, and a call that goes through it once."""
@@ -90,8 +91,9 @@ class Table:
             at += extents[0].nbytes
         self._held += [table, extents, self._rows]
         self._program = table.ctypes.data, len(table)
-        # What is converted before need not be for each call.
-        self.calls.append(partial(execute(), *map(ctypes.c_size_t, (*self._program, 0, 0, 1))))
+        words = np.array([*self._program, 0, 0, 1], np.int64)
+        self._held.append(words)
+        self.calls.append(partial(execute(), ctypes.c_void_p(words.ctypes.data)))
         self._rows = []
 
 
