@@ -248,7 +248,8 @@ class Trainer:
         Parameters
         ----------
         x : array (n, ...)
-            Inputs: of any library, a list or a data frame.
+            Inputs: of any library, a list or a data frame. On a CPU what has the dtype of training is read
+            where it is, not copied: leave it as it is until fit returns.
         y : array
             Targets: labels (n,), or (n, k), or (n,) where the model has one output.
         epochs : int

@@ -498,6 +498,10 @@ def test_a_kernel_has_the_bits_of_numpy_on_every_kind_of_number(dtype):
             abs(x),
             -x,
             xp.square(x),
+            xp.maximum(x, y),
+            xp.minimum(x, y),
+            xp.maximum(x, 0.0),
+            xp.minimum(-0.0, y),
             x + y,
             x - y,
             x * y,
@@ -515,6 +519,37 @@ def test_a_kernel_has_the_bits_of_numpy_on_every_kind_of_number(dtype):
             known = ~np.isnan(plain)
             np.testing.assert_array_equal(np.isnan(found), ~known)
             assert found[known].tobytes() == plain[known].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(64, 129), (129, 64), (100, 100), (1, 5000), (5000, 1)])
+def test_a_kernel_of_rows_and_columns(shape, dtype):
+    from anyback.arrays import namespace
+
+    table, rng = table_module(), np.random.default_rng(0)
+    x, row, column = (rng.normal(size=s).astype(dtype) for s in (shape, (1, shape[1]), (shape[0], 1)))
+
+    def f(x, row, column):
+        xp = namespace(x)
+        y = xp.maximum(x + row, 0.0) * column - row
+        return y, y / column + row * 2.0, y + xp.reshape(row, (-1,)), x * row * column
+
+    recording = record(f, x, row, column)
+    operations, places, _ = lay_out(recording, [x, row, column], 0, 512)
+    rows = [row for o in operations for row in (table._run(o) if isinstance(o, Run) else table._whole(o))]
+    assert shape[0] == 1 or any("noalias" in str(row.f) for row in rows)
+    table.Table(operations)()
+    for node, plain in zip(leaves(recording.result), f(x, row, column), strict=True):
+        assert places[node].tobytes() == plain.tobytes()
+
+
+def test_the_same_array_as_row_and_column():
+    table, b = table_module(), np.arange(64.0)
+    x = np.ones((64, 64))
+    recording = record(lambda x, b: (x + b) * b[:, None] - b, x, b)
+    operations, places, _ = lay_out(recording, [x, b], 0, 512)
+    table.Table(operations)()
+    assert places[recording.result].tobytes() == ((x + b) * b[:, None] - b).tobytes()
 
 
 def test_the_first_of_the_largest(executor):

@@ -7,7 +7,9 @@ the IEEE 754 standard prescribes are taken, so that the bits are those of NumPy'
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations, count
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,14 +28,23 @@ _COMPARISONS = {
     np.equal: "oeq",
     np.not_equal: "une",
 }
-_OTHERS = {np.sqrt: "call {t} @llvm.sqrt.{k}({t} {x})", np.absolute: "call {t} @llvm.fabs.{k}({t} {x})"}
-_OTHERS |= {np.negative: "fneg {t} {x}"}
-_OTHERS |= {np.square: "fmul {t} {x}, {x}"}
+_EXTREMA = {np.maximum: "ogt", np.minimum: "olt"}
+_OTHERS = {
+    np.sqrt: "call {t} @llvm.sqrt.{k}({t} {x})",
+    np.absolute: "call {t} @llvm.fabs.{k}({t} {x})",
+    np.negative: "fneg {t} {x}",
+    np.square: "fmul {t} {x}, {x}",
+}
 _KINDS = {"float": "f32", "double": "f64"}
+
+Place: TypeAlias = tuple[int, int, str]
+"""Of an operand: its address, its size, and by what it is indexed, "" for a number."""
 
 
 def kernel(run: Run) -> tuple[str, list[int]]:
     """Return the source of a run as one loop of NumPy's signature, and the addresses its data consist of.
+
+    Its dimensions are the product of the first axes and the last one.
 
     Raises
     ------
@@ -41,19 +52,18 @@ def kernel(run: Run) -> tuple[str, list[int]]:
         If an operation or the shape of an operand is of another kind.
     """
     made = _Kernel(run)
-    return made.source(), made.addresses
+    return made.source(), [place[0] for place in made.arrays]
 
 
 class _Kernel:
     def __init__(self, run: Run) -> None:
         self.run, self.names = run, count()
-        self.addresses: list[int] = []  # of the arrays it reads and writes
-        self.types: list[str] = []
         self.begin: list[str] = []  # done once
+        self.row: list[str] = []  # done for each row
         self.body: list[str] = []  # done for each element
-        self.values: dict[tuple[int, int], str] = {}  # what is now at an address
-        self.written: dict[tuple[int, int], Array] = {}
-        self.arrays: dict[tuple[int, int], Array] = {}
+        self.values: dict[Place, str] = {}  # what is now in a place
+        self.arrays: dict[Place, Array] = {}  # what is read and written
+        self.written: list[Place] = []
         for operation in run.operations:
             self._add(operation)
         for a, b in combinations(self.arrays.values(), 2):
@@ -62,36 +72,46 @@ class _Kernel:
 
     def source(self) -> str:
         """Return the loop, in a function of its own whose arrays LLVM may take for separate."""
-        stores = [
-            line
-            for at, a in self.written.items()
-            for line in self._stored(self.values[at], _type(a), self._pointer(a))
-        ]
-        given = ", ".join(f"ptr noalias %p{j}" for j in range(len(self.addresses)))
+        for place in self.written:
+            self._store(place)
+        pointers = range(len(self.arrays))
+        given = ", ".join(f"ptr noalias %p{j}" for j in pointers)
         loads = [
             f"%at{j} = getelementptr ptr, ptr %data, i64 {j}\n  %p{j} = load ptr, ptr %at{j}"
-            for j in range(len(self.addresses))
+            for j in pointers
         ]
-        passed = ", ".join(f"ptr %p{j}" for j in range(len(self.addresses)))
+        passed = ", ".join(f"ptr %p{j}" for j in pointers)
         lines = "\n  ".join
         return f"""
-define internal void @inside(i64 %n, {given}) noinline {{
+define internal void @inside(i64 %rows, i64 %width, {given}) noinline {{
 start:
   {lines(self.begin)}
-  br label %loop
-loop:
-  %i = phi i64 [0, %start], [%i1, %loop]
-  {lines([*self.body, *stores])}
-  %i1 = add i64 %i, 1
-  %more = icmp slt i64 %i1, %n
-  br i1 %more, label %loop, label %end
+  br label %row
+row:
+  %r = phi i64 [0, %start], [%r1, %done]
+  %first = mul i64 %r, %width
+  {lines(self.row)}
+  br label %element
+element:
+  %c = phi i64 [0, %row], [%c1, %element]
+  %i = add i64 %first, %c
+  {lines(self.body)}
+  %c1 = add i64 %c, 1
+  %more = icmp slt i64 %c1, %width
+  br i1 %more, label %element, label %done
+done:
+  %r1 = add i64 %r, 1
+  %more.rows = icmp slt i64 %r1, %rows
+  br i1 %more.rows, label %row, label %end
 end:
   ret void
 }}
 define void @f(ptr %args, ptr %dimensions, ptr %steps, ptr %data) {{
-  %n = load i64, ptr %dimensions
+  %rows = load i64, ptr %dimensions
+  %width.at = getelementptr i64, ptr %dimensions, i64 1
+  %width = load i64, ptr %width.at
   {lines(loads)}
-  call void @inside(i64 %n, {passed})
+  call void @inside(i64 %rows, i64 %width, {passed})
   ret void
 }}
 declare float @llvm.sqrt.f32(float)
@@ -101,77 +121,112 @@ declare double @llvm.fabs.f64(double)
 """
 
     def _add(self, o: Operation) -> None:
-        once = o.out.size == 1
-        lines = self.begin if once else self.body
-        x = [self._value(a, once) for a in o.inputs]
+        place = self._place(o.out)
+        if place[2] not in ("", "%i"):
+            raise NoLoop
+        lines = self.body if place[2] else self.begin
+        x = [self._value(a, once=not place[2]) for a in o.inputs]
         a, b = _type(o.inputs[0]), _type(o.out)
+        real = o.kind == "ufunc" and a in _KINDS
         y = f"%v{next(self.names)}"
-        if o.kind == "where" and a == "i8":
-            kind = "i1" if b == "i8" else b
-            text = f"select i1 {x[0]}, {kind} {x[1]}, {kind} {x[2]}"
-        elif o.kind in ("cast", "copy") and a == b:
-            text, y = "", x[0]
+        if o.kind in ("cast", "copy") and a == b:
+            y = x[0]
         elif o.kind == "cast" and (a, b) in CASTS:
-            text = f"{CASTS[a, b]} {'i1' if a == 'i8' else a} {x[0]} to {b}"
-        elif o.kind == "ufunc" and a in _KINDS and o.f in _ARITHMETIC:
-            text = f"{_ARITHMETIC[o.f]} {a} {x[0]}, {x[1]}"
-        elif o.kind == "ufunc" and a in _KINDS and o.f in _COMPARISONS:
-            text = f"fcmp {_COMPARISONS[o.f]} {a} {x[0]}, {x[1]}"
-        elif o.kind == "ufunc" and a in _KINDS and o.f in _OTHERS:
-            text = _OTHERS[o.f].format(t=a, k=_KINDS[a], x=x[0])
+            lines.append(f"{y} = {CASTS[a, b]} {_held(a)} {x[0]} to {b}")
+        elif o.kind == "where" and a == "i8":
+            lines.append(f"{y} = select i1 {x[0]}, {_held(b)} {x[1]}, {_held(b)} {x[2]}")
+        elif real and o.f in _ARITHMETIC:
+            lines.append(f"{y} = {_ARITHMETIC[o.f]} {a} {x[0]}, {x[1]}")
+        elif real and o.f in _COMPARISONS:
+            lines.append(f"{y} = fcmp {_COMPARISONS[o.f]} {a} {x[0]}, {x[1]}")
+        elif real and o.f in _OTHERS:
+            lines.append(f"{y} = {_OTHERS[o.f].format(t=a, k=_KINDS[a], x=x[0])}")
+        elif real and o.f in _EXTREMA and _chooses(o.f, o.out.dtype.char):
+            lines += [
+                f"{y}.c = fcmp {_EXTREMA[o.f]} {a} {x[0]}, {x[1]}",
+                f"{y}.m = select i1 {y}.c, {a} {x[0]}, {a} {x[1]}",
+                f"{y}.n = fcmp uno {a} {x[0]}, {x[0]}",
+                f"{y} = select i1 {y}.n, {a} {x[0]}, {a} {y}.m",
+            ]
         else:
             raise NoLoop
-        if text:
-            lines.append(f"{y} = {text}")
-        at = _place(o.out)
-        self.values[at] = y
-        if not once and not self._local(o.out):
-            self._pointer(o.out)
-            self.written[at] = o.out
+        self.values[place] = y
+        if place[2] and not self._local(o.out) and place not in self.written:
+            self.arrays.setdefault(place, o.out)
+            self.written.append(place)
 
     def _value(self, a: Array, once: bool) -> str:
         """Return the value of an operand, loaded where it is needed for the first time."""
-        at = _place(a)
-        if at not in self.values:
-            if self._local(a) or (once and a.size != 1):
+        place = self._place(a)
+        if once and place[2]:
+            raise NoLoop
+        if place not in self.values:
+            if self._local(a):
                 raise NoLoop
-            number = a.size == 1
-            lines, y = self.begin if number else self.body, f"%v{next(self.names)}"
-            where, t = f"%p{self._pointer(a)}", _type(a)
-            if not number:
-                where = self._element(lines, t, where)
-            lines.append(f"{y} = load {t}, ptr {where}")
+            lines = {"": self.begin, "%r": self.row}.get(place[2], self.body)
+            self.arrays.setdefault(place, a)
+            y, t = f"%v{next(self.names)}", _type(a)
+            lines.append(f"{y} = load {t}, ptr {self._element(lines, place)}")
             if t == "i8":
                 lines.append(f"{y}.is = icmp ne i8 {y}, 0")
                 y += ".is"
-            self.values[at] = y
-        return self.values[at]
+            self.values[place] = y
+        return self.values[place]
 
-    def _stored(self, value: str, t: str, j: int) -> list[str]:
-        lines: list[str] = []
-        where = self._element(lines, t, f"%p{j}")
+    def _store(self, place: Place) -> None:
+        t, value = _type(self.arrays[place]), self.values[place]
         if t == "i8":
-            lines.append(f"{where}.b = zext i1 {value} to i8")
-            value = f"{where}.b"
-        return [*lines, f"store {t} {value}, ptr {where}"]
+            self.body.append(f"%b{next(self.names)} = zext i1 {value} to i8")
+            value = self.body[-1].split(" ")[0]
+        self.body.append(f"store {t} {value}, ptr {self._element(self.body, place)}")
 
-    def _element(self, lines: list[str], t: str, pointer: str) -> str:
+    def _element(self, lines: list[str], place: Place) -> str:
+        """Return where an element of an operand is."""
+        pointer = f"%p{list(self.arrays).index(place)}"
+        if not place[2]:
+            return pointer
         name = f"%e{next(self.names)}"
-        lines.append(f"{name} = getelementptr {t}, ptr {pointer}, i64 %i")
+        lines.append(f"{name} = getelementptr {_type(self.arrays[place])}, ptr {pointer}, i64 {place[2]}")
         return name
 
-    def _pointer(self, a: Array) -> int:
-        """Return the place of an array among the addresses; its elements must follow one another."""
-        at = _place(a)
-        if at not in self.arrays:
-            if a.size != 1 and not (a.shape == self.run.shape and a.flags.c_contiguous):
-                raise NoLoop
-            self.arrays[at] = a
-            self.addresses.append(at[0])
-        return list(self.arrays).index(at)
+    def _place(self, a: Array) -> Place:
+        """Return where an operand is, and by what its elements are found."""
+        shape = self.run.shape
+        if a.size == 1:
+            index = ""
+        elif self._local(a) or (a.shape == shape and a.flags.c_contiguous):
+            index = "%i"
+        elif len(shape) == 2 and a.shape in ((1, shape[1]), shape[1:]) and a.strides[-1] == a.itemsize:
+            index = "%c"
+        elif len(shape) == 2 and a.shape == (shape[0], 1) and a.strides[0] == a.itemsize:
+            index = "%r"
+        else:
+            raise NoLoop
+        return a.ctypes.data, a.size, index
 
     def _local(self, a: Array) -> bool:
         return any(a is b for b in self.run.local)
+
+
+@cache
+def _chooses(f: np.ufunc, char: str) -> bool:
+    """Whether a maximum or minimum gives the second number of 0.0 and -0.0, as it does on x86."""
+    numbers = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5] * 9, char)
+    a, b = np.repeat(numbers, len(numbers)), np.tile(numbers, len(numbers))
+
+    def alike(a: Array, b: Array) -> bool:
+        chosen = np.where(np.isnan(a) | (a > b if f is np.maximum else a < b), a, b)
+        found: Any = f(a, b)
+        return bool(found.tobytes() == chosen.tobytes())
+
+    # With vectors and what is left of them, and with a number on either side.
+    pieces = all(alike(a[i : i + n], b[i : i + n]) for i in range(0, 256, 5) for n in (3, 37))
+    return pieces and alike(a, b) and all(alike(a, n) and alike(n, a) for n in numbers[:8])
+
+
+def _held(t: str) -> str:
+    """Return the type of a value in a register."""
+    return "i1" if t == "i8" else t
 
 
 def _type(a: Array) -> str:
@@ -179,7 +234,3 @@ def _type(a: Array) -> str:
     if t not in ("i8", *_KINDS):
         raise NoLoop
     return t
-
-
-def _place(a: Array) -> tuple[int, int]:
-    return a.ctypes.data, a.size

@@ -36,8 +36,8 @@ KINDS = 8
 # Elements of a chunk of a `Run`: a dozen operands of so many stay in a core's second cache, or in its first,
 # which pays where a call costs nothing.
 CHUNK, COMPILED_CHUNK = 16384, 2048
-# Seconds of replaying after which loading the compiler pays.
-PATIENCE = 0.1
+# Seconds of replaying after which loading the compiler, a third of that, pays if as many are to come.
+PATIENCE = 0.3
 
 
 class Replayed:

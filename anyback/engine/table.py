@@ -125,7 +125,8 @@ def _run(run: Run) -> list[_Row]:
     except NoLoop:
         return [row for operation in run.chunks() for row in _whole(operation)]
     held = np.array(places, np.int64)
-    row = _Row(source, held.ctypes.data, [], [prod(run.shape)])
+    *first, width = run.shape
+    row = _Row(source, held.ctypes.data, [], [prod(first), width])
     row.held = held
     return [row]
 
