@@ -215,7 +215,7 @@ def _chooses(f: np.ufunc, char: str) -> bool:
     a, b = np.repeat(numbers, len(numbers)), np.tile(numbers, len(numbers))
 
     def alike(a: Array, b: Array) -> bool:
-        chosen = np.where(np.isnan(a) | (a > b if f is np.maximum else a < b), a, b)
+        chosen: Any = np.where(np.isnan(a) | (a > b if f is np.maximum else a < b), a, b)
         found: Any = f(a, b)
         return bool(found.tobytes() == chosen.tobytes())
 
