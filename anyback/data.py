@@ -326,7 +326,7 @@ def positive(name: str, value: Any) -> int:
     >>> positive("epochs", 3)
     3
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
     return int(value)
 

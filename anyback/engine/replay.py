@@ -245,8 +245,12 @@ class _Plan:
                         return False
                     if leaf.shape != bound.shape or leaf.dtype != bound.dtype:
                         return False
-                    # What is elsewhere in the state must not be overwritten before it is read.
-                    taken.append((bound, leaf.copy() if j < self.donated else leaf))
+                    if (
+                        j < self.donated
+                    ):  # what is elsewhere in the state must be read before it is overwritten
+                        taken.append((bound, leaf.copy()))
+                    else:
+                        bound[...] = leaf
         for bound, leaf in taken:
             bound[...] = leaf
         return True
