@@ -1,6 +1,6 @@
 """How NumPy runs a pure function fast: written down once, laid out on buffers, replayed.
 
-1. `recording`: the function is called on arrays that note every operation.
+1. `recording`: the function is called on stand-ins for its arguments, which note every operation.
 2. `layout`: each result gets its place: buffers that are used again, views made once, new weights over the
    old ones, long elementwise passages in chunks that stay in a core's cache.
 3. `calls`: what is left is a list of NumPy calls with their results in place; or, with llvmlite,

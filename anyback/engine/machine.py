@@ -1,10 +1,6 @@
 """Machine code in some hundredths of a second: LLVM, by way of llvmlite, and a table of loops gone through.
 
-A loop, one of NumPy's or one of ours, has the signature of NumPy's inner loops
-
-    void loop(char **args, intptr_t *dimensions, intptr_t *steps, void *data)
-
-and a program is a table of calls of such loops.
+A program is a table of calls of inner loops, NumPy's and ours, of the one signature that `loops` tells of.
 """
 
 from __future__ import annotations

@@ -70,9 +70,8 @@ class Replayed:
         self._recordable = True
         self._lock = RLock()  # threads may predict with one trainer
         self._plan: _Plan | None = None
-        self._plans: dict[
-            Any, _Plan | int
-        ] = {}  # by what the arguments look like; a number counts plain calls
+        # By what the arguments look like; a number counts plain calls.
+        self._plans: dict[Any, _Plan | int] = {}
 
     @property
     def recorded(self) -> bool:
@@ -245,9 +244,7 @@ class _Plan:
                         return False
                     if leaf.shape != bound.shape or leaf.dtype != bound.dtype:
                         return False
-                    if (
-                        j < self.donated
-                    ):  # what is elsewhere in the state must be read before it is overwritten
+                    if j < self.donated:  # a part of the state that was swapped is read before it goes
                         taken.append((bound, leaf.copy()))
                     else:
                         bound[...] = leaf
