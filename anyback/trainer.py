@@ -41,7 +41,7 @@ __all__ = ["Trainer"]
 # The most steps that are done without looking up, for a callback or for Ctrl-C.
 AT_ONCE = 64
 # The most work in them, as steps times parameters times samples: some hundredths of a second.
-WORK = 1 << 27
+WORK = 1 << 29
 
 
 class Trainer:

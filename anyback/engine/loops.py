@@ -139,8 +139,8 @@ start:
   br label %loop
 loop:
   %i = phi i64 [0, %start], [%i1, %loop]
-  {lines(body)}
   %i1 = add i64 %i, 1
+  {lines(body)}
   %more = icmp slt i64 %i1, %n
   br i1 %more, label %loop, label %end
 end:
@@ -158,8 +158,20 @@ TAKING = _loop(
         "%out.at = getelementptr ptr, ptr %args, i64 2",
         "%out = load ptr, ptr %out.at",
         "%width = ptrtoint ptr %data to i64",
+        "%last = sub i64 %n, 1",
     ],
     [
+        # The rows lie anywhere: the beginning of the next one is asked for while this one is copied.
+        "%j = call i64 @llvm.smin.i64(i64 %i1, i64 %last)",
+        "%next.at = getelementptr i64, ptr %rows, i64 %j",
+        "%next = load i64, ptr %next.at",
+        "%away = mul i64 %next, %width",
+        "%begin = getelementptr i8, ptr %x, i64 %away",
+        *(
+            f"%line{at} = getelementptr i8, ptr %begin, i64 {at}\n"
+            f"  call void @llvm.prefetch.p0(ptr %line{at}, i32 0, i32 3, i32 1)"
+            for at in range(0, 512, 64)
+        ),
         "%row.at = getelementptr i64, ptr %rows, i64 %i",
         "%row = load i64, ptr %row.at",
         "%there = mul i64 %row, %width",
@@ -168,7 +180,9 @@ TAKING = _loop(
         "%to = getelementptr i8, ptr %out, i64 %here",
         "call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %width, i1 false)",
     ],
-    "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+    "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"
+    "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n"
+    "declare i64 @llvm.smin.i64(i64, i64)",
 )
 """The source of a loop ``out[i] = x[rows[i]]`` of whole rows, whose width in bytes is its data."""
 
