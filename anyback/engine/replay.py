@@ -254,9 +254,8 @@ class _Plan:
 
     def run(self) -> Any:
         """Do it all once more."""
-        start = perf_counter() if self.table is None else 0.0
-        if self.computed:
-            self._compute()
+        start = perf_counter()
+        self._compute()
         for node, slot in self.slots:
             slot[()] = self.values[node]
         for call in self.calls:
@@ -265,19 +264,17 @@ class _Plan:
         result = self.result
         if not self.all_over:
             result = result.copy() if isinstance(result, np.ndarray) else rebuilt(result, np.copy)
-        if self.table is None:
-            self.spent += perf_counter() - start
-            if self.spent > PATIENCE and _table() is not None:
-                self._arrange(_table())
+        self._spend(perf_counter() - start)
         return result
 
     def repeat(self, batches: Sequence[Any]) -> bool:
         """Go on from the results, with each batch for the last arguments, if that can be done at once.
 
-        Then one compiled call does it all; what changes between the batches is computed before.
+        What changes between the batches is computed before; where all is one table, one call does the rest.
         """
-        if not (batches and self.all_over and self.table is not None and self.table.whole):
+        if not (batches and self.all_over):
             return False
+        start = perf_counter()
         first = len(self.args) - len(batches[0])
         start, columns = self.where[first].start, list(zip(*map(leaves, batches), strict=True))
         feeds: list[tuple[Array, Array]] = []
@@ -298,10 +295,24 @@ class _Plan:
             rounds.append([self.values[node] for node, _ in self.slots])
         for k, (_, slot) in enumerate(self.slots):
             feeds.append((slot, np.array([values[k] for values in rounds], slot.dtype)))
-        self.table.repeat(len(batches), feeds)
+        if self.table is not None and self.table.whole:
+            self.table.repeat(len(batches), feeds)
+        else:
+            for i in range(len(batches)):
+                for to, pieces in feeds:
+                    to[...] = pieces[i]
+                for call in self.calls:
+                    call()
         self.args[first:] = [None] * len(batches[0])  # what is taken up now is of the last batch
         self.done += len(batches)
+        self._spend(perf_counter() - start)
         return True
+
+    def _spend(self, seconds: float) -> None:
+        """Count the time of calls, and have them compiled when that pays."""
+        self.spent += seconds
+        if self.table is None and self.spent > PATIENCE and _table() is not None:
+            self._arrange(_table())
 
     def _compute(self) -> None:
         """Compute the numbers that follow from those among the arguments."""
