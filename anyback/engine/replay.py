@@ -35,7 +35,7 @@ STREAMED = 1 << 22
 KINDS = 8
 # Elements of a chunk of a `Run`: a dozen operands of so many stay in a core's second cache, or in its first,
 # which pays where a call costs nothing.
-CHUNK, COMPILED_CHUNK = 16384, 2048
+CHUNK, COMPILED_CHUNK = 32768, 2048
 # Seconds of replaying after which loading the compiler, a third of that, pays if as many are to come.
 PATIENCE = 0.3
 
