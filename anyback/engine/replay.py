@@ -254,8 +254,9 @@ class _Plan:
 
     def run(self) -> Any:
         """Do it all once more."""
-        start = perf_counter()
-        self._compute()
+        began = perf_counter() if self.table is None else 0.0
+        if self.computed:
+            self._compute()
         for node, slot in self.slots:
             slot[()] = self.values[node]
         for call in self.calls:
@@ -264,7 +265,8 @@ class _Plan:
         result = self.result
         if not self.all_over:
             result = result.copy() if isinstance(result, np.ndarray) else rebuilt(result, np.copy)
-        self._spend(perf_counter() - start)
+        if self.table is None:
+            self._spend(perf_counter() - began)
         return result
 
     def repeat(self, batches: Sequence[Any]) -> bool:
@@ -274,7 +276,6 @@ class _Plan:
         """
         if not (batches and self.all_over):
             return False
-        start = perf_counter()
         first = len(self.args) - len(batches[0])
         start, columns = self.where[first].start, list(zip(*map(leaves, batches), strict=True))
         feeds: list[tuple[Array, Array]] = []
@@ -298,20 +299,22 @@ class _Plan:
         if self.table is not None and self.table.whole:
             self.table.repeat(len(batches), feeds)
         else:
+            began = perf_counter()
             for i in range(len(batches)):
                 for to, pieces in feeds:
                     to[...] = pieces[i]
                 for call in self.calls:
                     call()
+            if self.table is None:
+                self._spend(perf_counter() - began)
         self.args[first:] = [None] * len(batches[0])  # what is taken up now is of the last batch
         self.done += len(batches)
-        self._spend(perf_counter() - start)
         return True
 
     def _spend(self, seconds: float) -> None:
         """Count the time of calls, and have them compiled when that pays."""
         self.spent += seconds
-        if self.table is None and self.spent > PATIENCE and _table() is not None:
+        if self.spent > PATIENCE and _table() is not None:
             self._arrange(_table())
 
     def _compute(self) -> None:
