@@ -21,8 +21,9 @@ from anyback.backends.numpy import NumpyBackend
 from anyback.engine import layout, replay
 from anyback.engine.calls import calls
 from anyback.engine.layout import Run, lay_out
-from anyback.engine.recording import NotRecordable, leaves, record
+from anyback.engine.recording import NotRecordable, record
 from anyback.losses import loss
+from anyback.trees import leaves
 
 
 class Plain(NumpyBackend):

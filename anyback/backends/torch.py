@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback.arrays import Array, prefer
 from anyback.backends.base import Backend, BackendError, first_line
-from anyback.engine.recording import rebuilt
+from anyback.trees import rebuilt
 
 __all__ = ["connect"]
 

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import Array
-from anyback.engine.recording import Node, NotRecordable, Recording, base, is_reshape, leaves, resolved
+from anyback.engine.recording import Node, NotRecordable, Recording, base, is_reshape, resolved
+from anyback.trees import leaves
 
 __all__ = ["Operation", "Run", "lay_out"]
 

@@ -128,8 +128,25 @@ def _elementwise(types: Sequence[str], body: str, steps: Sequence[int]) -> str:
     return _loop(begin, [*before, body, *after])
 
 
-def _loop(begin: Sequence[str], body: Sequence[str], declared: str = "") -> str:
-    """Return the source of a loop of NumPy's signature over %i from 0 to %n."""
+def _loop(
+    begin: Sequence[str],
+    body: Sequence[str],
+    *,
+    carried: Sequence[str] = (),
+    end: Sequence[str] = (),
+    declared: Sequence[str] = (),
+) -> str:
+    """Return the source of a loop of NumPy's signature over %i from 0 to %n, %i1 being the next.
+
+    Parameters
+    ----------
+    begin, body, end : sequence of str
+        What is done before the loop, in it, and after.
+    carried : sequence of str
+        What goes from one round to the next, as phi of %start and %loop.
+    declared : sequence of str
+        The functions of LLVM that are called.
+    """
     lines = "\n  ".join
     return f"""
 define void @f(ptr %args, ptr %dimensions, ptr %steps, ptr %data) {{
@@ -138,15 +155,15 @@ start:
   {lines(begin)}
   br label %loop
 loop:
-  %i = phi i64 [0, %start], [%i1, %loop]
+  {lines(["%i = phi i64 [0, %start], [%i1, %loop]", *carried])}
   %i1 = add i64 %i, 1
   {lines(body)}
   %more = icmp slt i64 %i1, %n
   br i1 %more, label %loop, label %end
 end:
-  ret void
+  {lines([*end, "ret void"])}
 }}
-{declared}
+{lines(f"declare {function}" for function in declared)}
 """
 
 
@@ -180,9 +197,11 @@ TAKING = _loop(
         "%to = getelementptr i8, ptr %out, i64 %here",
         "call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %width, i1 false)",
     ],
-    "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"
-    "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n"
-    "declare i64 @llvm.smin.i64(i64, i64)",
+    declared=[
+        "void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+        "void @llvm.prefetch.p0(ptr, i32, i32, i32)",
+        "i64 @llvm.smin.i64(i64, i64)",
+    ],
 )
 """The source of a loop ``out[i] = x[rows[i]]`` of whole rows, whose width in bytes is its data."""
 
@@ -196,31 +215,25 @@ def largest(dtype: np.dtype) -> str:
     True
     """
     t = TYPES[dtype.str[1:]]
-    return f"""
-define void @f(ptr %args, ptr %dimensions, ptr %steps, ptr %data) {{
-start:
-  %n = load i64, ptr %dimensions
-  %x = load ptr, ptr %args
-  %out.at = getelementptr ptr, ptr %args, i64 1
-  %out = load ptr, ptr %out.at
-  %first = load {t}, ptr %x
-  br label %loop
-loop:
-  %i = phi i64 [0, %start], [%i1, %loop]
-  %most = phi {t} [%first, %start], [%most1, %loop]
-  %place = phi i64 [0, %start], [%place1, %loop]
-  %v.at = getelementptr {t}, ptr %x, i64 %i
-  %v = load {t}, ptr %v.at
-  %above = fcmp ugt {t} %v, %most
-  %known = fcmp ord {t} %most, %most
-  %better = and i1 %above, %known
-  %most1 = select i1 %better, {t} %v, {t} %most
-  %place1 = select i1 %better, i64 %i, i64 %place
-  %i1 = add i64 %i, 1
-  %more = icmp slt i64 %i1, %n
-  br i1 %more, label %loop, label %end
-end:
-  store i64 %place1, ptr %out
-  ret void
-}}
-"""
+    return _loop(
+        [
+            "%x = load ptr, ptr %args",
+            "%out.at = getelementptr ptr, ptr %args, i64 1",
+            "%out = load ptr, ptr %out.at",
+            f"%first = load {t}, ptr %x",
+        ],
+        [
+            f"%v.at = getelementptr {t}, ptr %x, i64 %i",
+            f"%v = load {t}, ptr %v.at",
+            f"%above = fcmp ugt {t} %v, %most",
+            f"%known = fcmp ord {t} %most, %most",
+            "%better = and i1 %above, %known",
+            f"%most1 = select i1 %better, {t} %v, {t} %most",
+            "%place1 = select i1 %better, i64 %i, i64 %place",
+        ],
+        carried=[
+            f"%most = phi {t} [%first, %start], [%most1, %loop]",
+            "%place = phi i64 [0, %start], [%place1, %loop]",
+        ],
+        end=["store i64 %place1, ptr %out"],
+    )

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import numpy_namespace, prefer
+from anyback.trees import leaves, rebuilt
 
 __all__ = [
     "Node",
@@ -28,8 +29,6 @@ __all__ = [
     "Recording",
     "base",
     "is_reshape",
-    "leaves",
-    "rebuilt",
     "record",
     "resolved",
 ]
@@ -107,7 +106,7 @@ class Recording:
     Attributes
     ----------
     inputs : list of Node
-        One for each leaf of the arguments, see `leaves`.
+        One for each leaf of the arguments, see `anyback.trees`.
     nodes : list of Node
         The operations whose results are needed, in the order of their calls.
     result : nested tuples and dicts
@@ -123,40 +122,6 @@ class Recording:
     inputs: list[Node]
     nodes: list[Node]
     result: Any
-
-
-def leaves(tree: Any) -> list[Any]:
-    """Return the arrays and numbers of nested tuples, lists and dicts, in order; None is nothing.
-
-    Examples
-    --------
-    >>> leaves((1, {"a": 2, "b": (3, None)}))
-    [1, 2, 3]
-    """
-    found: list[Any] = []
-    if not isinstance(tree, tuple | list):
-        tree = tree.values() if isinstance(tree, dict) else (tree,)
-    for part in tree:
-        if isinstance(part, tuple | list | dict):
-            found += leaves(part)
-        elif part is not None:
-            found.append(part)
-    return found
-
-
-def rebuilt(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """Return the same nesting with ``change(x)`` in the place of each leaf x.
-
-    Examples
-    --------
-    >>> rebuilt((1, {"a": 2, "b": None}), lambda x: 10 * x)
-    (10, {'a': 20, 'b': None})
-    """
-    if isinstance(tree, dict):
-        return {name: rebuilt(part, change) for name, part in tree.items()}
-    if isinstance(tree, tuple | list):
-        return tuple(rebuilt(part, change) for part in tree)
-    return None if tree is None else change(tree)
 
 
 def record(f: Callable[..., Any], *args: Any) -> Recording:

@@ -17,7 +17,8 @@ import numpy as np
 from anyback.arrays import Array
 from anyback.engine.calls import calls
 from anyback.engine.layout import Operation, lay_out
-from anyback.engine.recording import Node, NotRecordable, Recording, base, leaves, rebuilt, record
+from anyback.engine.recording import Node, NotRecordable, Recording, base, record
+from anyback.trees import form, leaves, rebuilt
 
 __all__ = ["Repeated", "Replayed"]
 
@@ -103,7 +104,7 @@ class Replayed:
 
     def _planned(self, args: tuple[Any, ...]) -> _Plan | None:
         """Return the plan for these arguments, if it is time for one."""
-        key = _form(args), *map(_look, leaves(args))
+        key = form(args), *map(_look, leaves(args))
         plan = self._plans[key] = self._plans.pop(key, 0)  # the last one used is the last to be forgotten
         if len(self._plans) > KINDS:
             del self._plans[next(iter(self._plans))]
@@ -180,7 +181,7 @@ class _Plan:
             if _look(new.value) != _look(old.value):
                 raise NotRecordable(f"it returns {_look(new.value)} for {_look(old.value)}")
         counts = [len(leaves(arg)) for arg in args]
-        self.forms = [_form(arg) for arg in args]
+        self.forms = [form(arg) for arg in args]
         self.where = [range(sum(counts[:i]), sum(counts[: i + 1])) for i in range(len(args))]
         self.spent, self.done, self.layouts = 0.0, 0, 0
         self.lay_out(args)
@@ -228,7 +229,7 @@ class _Plan:
                 continue
             nested = isinstance(arg, _NESTED)
             inside = leaves(arg) if nested else (arg,)
-            if len(inside) != len(self.where[i]) or (nested and _form(arg) != self.forms[i]):
+            if len(inside) != len(self.where[i]) or (nested and form(arg) != self.forms[i]):
                 return False
             self.args[i] = arg
             for j, leaf in zip(self.where[i], inside, strict=True):
@@ -353,15 +354,6 @@ def _overlaps(leaf: Any, arrays: Sequence[Any]) -> bool:
 
 def _bytes(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in leaves(tree) if isinstance(leaf, _ARRAYS))
-
-
-def _form(tree: Any) -> Any:
-    """Return how arguments are nested, and where there is nothing."""
-    if isinstance(tree, dict):
-        return tuple((name, _form(part)) for name, part in tree.items())
-    if isinstance(tree, tuple | list):
-        return tuple(map(_form, tree))
-    return tree is None
 
 
 def _look(leaf: Any) -> Any:

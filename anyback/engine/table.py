@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -83,11 +84,14 @@ class Table:
         if not self._rows:
             return
         table = np.zeros((len(self._rows), ROW), np.int64)
-        extents = np.array([row.extents for row in self._rows], np.int64)
+        lengths = [[*_padded(row.dimensions, 4), *_padded(row.steps, 12)] for row in self._rows]
+        extents = np.array(lengths, np.int64)
         at = extents.ctypes.data
         for i, row in enumerate(self._rows):
             f = address(row.f) if isinstance(row.f, str) else row.f
-            table[i] = (f, row.data, row.times, at, at + 4 * 8, *row.operands, *row.moves)
+            data = row.data if isinstance(row.data, int) else row.data.ctypes.data
+            operands = _padded([a.ctypes.data for a in row.arrays], 4)
+            table[i] = (f, data, row.times, at, at + 4 * 8, *operands, *_padded(row.moves, 4))
             at += extents[0].nbytes
         self._held += [table, extents, self._rows]
         self._program = table.ctypes.data, len(table)
@@ -97,23 +101,20 @@ class Table:
         self._rows = []
 
 
+@dataclass(frozen=True)
 class _Row:
-    """`times` calls of a loop over `dimensions` in `steps`, the operands moving in between."""
+    """`times` calls of a loop, by its address or source, the operands moving in between.
 
-    def __init__(
-        self,
-        f: int | str,
-        data: int,
-        arrays: Sequence[Array],
-        dimensions: Sequence[int],
-        steps: Sequence[int] = (),
-        times: int = 1,
-        moves: Sequence[int] = (),
-    ) -> None:
-        self.f, self.data, self.times = f, data, times
-        self.operands, self.moves = _padded([a.ctypes.data for a in arrays], 4), _padded(moves, 4)
-        self.extents = [*_padded(dimensions, 4), *_padded(steps, 12)]
-        self.held: Any = None
+    Its data are a number, or the address of the numbers in an array.
+    """
+
+    f: int | str
+    data: int | Array
+    arrays: Sequence[Array]
+    dimensions: Sequence[int]
+    steps: Sequence[int] = ()
+    times: int = 1
+    moves: Sequence[int] = ()
 
 
 def _run(run: Run) -> list[_Row]:
@@ -124,11 +125,8 @@ def _run(run: Run) -> list[_Row]:
         source, places = kernel(run)
     except NoLoop:
         return [row for operation in run.chunks() for row in _whole(operation)]
-    held = np.array(places, np.int64)
     *first, width = run.shape
-    row = _Row(source, held.ctypes.data, [], [prod(first), width])
-    row.held = held
-    return [row]
+    return [_Row(source, np.array(places, np.int64), [], [prod(first), width])]
 
 
 def _whole(o: Operation) -> list[_Row]:
