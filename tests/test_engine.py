@@ -619,6 +619,22 @@ def test_the_result_of_the_call_that_goes_over_to_loops_is_right(monkeypatch):
     assert double._plan.table is not None
 
 
+def test_many_steps_go_over_to_loops_in_between(monkeypatch):
+    table_module()
+    steps = replay.Repeated(lambda w, g, lr: (w - lr * g,), donate=1)
+    monkeypatch.delitem(replay.sys.modules, "anyback.engine.table")
+    monkeypatch.setattr(replay, "PATIENCE", float("inf"))
+    state, plain, g, rates = (np.ones(3),), np.ones(3), np.arange(3.0), [0.1, 0.2, 0.3, 0.4, 0.5]
+    for patience in (float("inf"), -1.0, -1.0):
+        monkeypatch.setattr(replay, "PATIENCE", patience)
+        state = steps(state, (g,), [(lr,) for lr in rates])
+        for lr in rates:
+            plain = plain - lr * g
+        assert state[0].tolist() == plain.tolist()
+    assert steps.one._plan.table is not None
+    assert steps.one._plan.done == 3 * len(rates) - replay.PLAIN
+
+
 @pytest.mark.parametrize("name", [n for n in losses.__all__ if getattr(losses, n).targets == "labels"])
 def test_as_many_classes_as_samples_in_a_batch(executor, name):
     """An operand of one row for all is not one of a row for each."""
