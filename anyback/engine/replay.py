@@ -180,9 +180,9 @@ class _Plan:
         for new, old in zip(results, given, strict=False):
             if _look(new.value) != _look(old.value):
                 raise NotRecordable(f"it returns {_look(new.value)} for {_look(old.value)}")
-        counts = [len(leaves(arg)) for arg in args]
         self.forms = [form(arg) for arg in args]
-        self.where = [range(sum(counts[:i]), sum(counts[: i + 1])) for i in range(len(args))]
+        self.counts = [len(leaves(arg)) for arg in args]
+        self.starts = [sum(self.counts[:i]) for i in range(len(args))]
         self.spent, self.done, self.layouts = 0.0, 0, 0
         self.lay_out(args)
 
@@ -229,10 +229,10 @@ class _Plan:
                 continue
             nested = isinstance(arg, _NESTED)
             inside = leaves(arg) if nested else (arg,)
-            if len(inside) != len(self.where[i]) or (nested and form(arg) != self.forms[i]):
+            if len(inside) != self.counts[i] or (nested and form(arg) != self.forms[i]):
                 return False
             self.args[i] = arg
-            for j, leaf in zip(self.where[i], inside, strict=True):
+            for j, leaf in enumerate(inside, self.starts[i]):
                 bound = self.bound[j]
                 if not isinstance(bound, np.ndarray):
                     if type(leaf) is not type(bound):
@@ -278,7 +278,7 @@ class _Plan:
         if not (batches and self.all_over):
             return False
         first = len(self.args) - len(batches[0])
-        start, columns = self.where[first].start, list(zip(*map(leaves, batches), strict=True))
+        start, columns = self.starts[first], list(zip(*map(leaves, batches), strict=True))
         feeds: list[tuple[Array, Array]] = []
         numbers: list[tuple[Node, Sequence[Any]]] = []
         for j, column in enumerate(columns, start):
