@@ -43,6 +43,7 @@ def _measured(names: list[str], cases: list[Any], options: argparse.Namespace) -
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
         _say(f"the machine is busy (load average {load:.1f}): these figures are not worth much")
+    names = [name for name in names if any(case.kind in PEERS[name].kinds for case in cases)]
     absent = {name: why for name in names if (why := PEERS[name].absence())}
     for name, why in absent.items():
         _say(f"{name} does not race: {why}")
@@ -62,9 +63,9 @@ def _publish(results: dict[str, Any], options: argparse.Namespace) -> None:
     print(text, absences(results), sep="\n")
     if find_spec("matplotlib"):
         written += draw(results, options.output).values()
-        written += page.write(results, ROOT / "docs" / "speed.md") if options.write_docs else []
+        written += page.write(results, ROOT / "docs") if options.write_docs else []
     else:
-        _say("no pictures, and nothing for docs/speed.md: matplotlib not installed")
+        _say("no pictures, and nothing for docs: matplotlib not installed")
     _say("wrote " + ", ".join(map(str, written)))
 
 
@@ -95,7 +96,11 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--{name}", type=float, default=default, metavar="S", help=f"{about} ({default:g})")
     output = "folder for results.json, tables.md and pictures (%(default)s)"
     add("--output", type=Path, default=Path("build", "benchmarks"), metavar="DIR", help=output)
-    add("--write-docs", action="store_true", help="put tables and pictures into docs/speed.md too")
+    add(
+        "--write-docs",
+        action="store_true",
+        help="put tables and pictures into docs/ too",
+    )
     add("--from", dest="results", type=Path, metavar="JSON", help="measure nothing: report these results")
     add("--list", action="store_true", help="name the chosen cases and peers and measure nothing")
     return parser

@@ -83,6 +83,10 @@ CASES = {
     "predict": (Case("predict", SMALL, 32, 1024),),
     "memory": (Case("memory", (784, 1024, 1024, 10), 512, 60000),),
     "growth": tuple(dict.fromkeys(case for axis in GROWTH.values() for case in axis.values())),
+    "gpu": (
+        Case("gpu", (784, 256, 10), 128, 8192),
+        Case("gpu", (784, 4096, 4096, 4096, 4096, 10), 8192, 65536),
+    ),
 }
 EXAMPLE = CASES["step"][0].name
 

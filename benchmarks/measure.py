@@ -53,7 +53,12 @@ def memory(train: Train, case: Case, warm: float, seconds: float) -> dict[str, f
     return {"import": imported, "training": peak_memory() - imported}
 
 
-MEASURES = {"step": step, "growth": step, "fit": fit, "cold": fit, "predict": predict, "memory": memory}
+MEASURES = {
+    **dict.fromkeys(("step", "growth", "gpu"), step),
+    **dict.fromkeys(("fit", "cold"), fit),
+    "predict": predict,
+    "memory": memory,
+}
 
 
 def peak_memory() -> int:

@@ -1,4 +1,4 @@
-"""Puts tables and pictures into docs/speed.md, between marks of their kind; the prose stays as it is."""
+"""Puts tables and pictures into pages of docs, between marks of their kind; the prose stays as it is."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from pathlib import Path
 from benchmarks.pictures import draw
 from benchmarks.tables import Document, measured_kinds, tables
 
+PAGES = {"gpu": "gpu.md"}
 
-def write(document: Document, page: Path) -> list[Path]:
+
+def write(document: Document, docs: Path) -> list[Path]:
     """Replace what stands between the marks of each measured kind, and draw its pictures beside the page."""
-    text, pictures = page.read_text(encoding="utf-8"), draw(document, page.parent)
+    pictures, written = draw(document, docs), []
     for kind in measured_kinds(document):
-        block = tables(document, kind)
+        page, block = docs / PAGES.get(kind, "speed.md"), tables(document, kind)
         if kind in pictures:
             block += f"\n![{ALT[kind]}]({pictures[kind].name})\n"
-        text = filled(text, kind, block)
-    page.write_text(text, encoding="utf-8")
-    return [page, *pictures.values()]
+        page.write_text(filled(page.read_text(encoding="utf-8"), kind, block), encoding="utf-8")
+        written.append(page)
+    return [*dict.fromkeys(written), *pictures.values()]
 
 
 ALT = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import anyback
-from benchmarks.peers import OWN
+from benchmarks.peers import own
 from benchmarks.turns import Race
 
 PACKAGES = ("numpy", "llvmlite", "jax", "torch", "scikit-learn", "keras", "mygrad", "thinc", "cupy-cuda12x")
@@ -22,6 +22,7 @@ PACKAGES = ("numpy", "llvmlite", "jax", "torch", "scikit-learn", "keras", "mygra
 FIGURES = {
     "step": ("step",),
     "growth": ("step",),
+    "gpu": ("step",),
     "fit": ("fit", "accuracy"),
     "cold": ("process", "accuracy"),
     "predict": ("row", "million"),
@@ -45,13 +46,13 @@ def document(race: Race, absent: dict[str, str], settings: dict[str, Any]) -> di
 
 
 def records(race: Race) -> list[dict[str, Any]]:
-    """One record for each case, peer and figure, in seconds, bytes or shares; ratios are to `OWN`."""
+    """One record for each case, peer and figure, in seconds, bytes or shares; ratios are to anyback."""
     found = []
     for (case, peer), turns in race.turns.items():
         if not any(turns):
             continue
         for figure in FIGURES[case.kind]:
-            values, ours = _values(turns, figure), _values(race.turns.get((case, OWN), []), figure)
+            values, ours = _values(turns, figure), _values(race.turns.get((case, own(case.kind)), []), figure)
             about = {"kind": case.kind, "case": case.name, "peer": peer, "figure": figure}
             found.append({**about, "turns": values, **spread(values), "ratio": ratio(values, ours)})
     return found

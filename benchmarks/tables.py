@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.cases import EPOCHS, GROWTH, Case
-from benchmarks.peers import OWN, PEERS
+from benchmarks.peers import PEERS, own
 
 Document = dict[str, Any]
 Record = dict[str, Any]
@@ -49,6 +49,7 @@ KINDS = {
         "Microseconds a step. From one network in the middle, one property changes at a time.",
         {"step": ("", 1e6)},
     ),
+    "gpu": Kind("One training step on a GPU", "Microseconds; float32, not TF32.", {"step": ("", 1e6)}),
 }
 
 
@@ -58,11 +59,11 @@ def tables(document: Document, kind: str) -> str:
     about = KINDS[kind]
     parts = [f"## {about.title}", about.caption + _least_memory(records, kind)]
     if kind == "growth":
-        parts += [_grid(_growth_rows(records))]
+        parts += [grid(_growth_rows(records))]
     else:
-        parts += [_grid(_rows(records, about, _measured))]
-        ratios = [r for r in records if r["ratio"] and r["figure"] != "accuracy" and r["peer"] != OWN]
-        parts += ["How many times ours:", _grid(_rows(ratios, about, _ratio))] if ratios else []
+        parts += [grid(_rows(records, about, _measured))]
+        ratios = [r for r in records if r["ratio"] and r["figure"] != "accuracy" and r["peer"] != own(kind)]
+        parts += ["How many times ours:", grid(_rows(ratios, about, _ratio))] if ratios else []
     return "\n\n".join([*parts, provenance(document, records)]) + "\n"
 
 
@@ -159,7 +160,7 @@ def _least_memory(records: list[Record], kind: str) -> str:
     )
 
 
-def _grid(rows: list[list[str]]) -> str:
+def grid(rows: list[list[str]]) -> str:
     """Rows as a Markdown table that is aligned in its source too; the first is its head."""
     widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -171,6 +172,7 @@ def absences(document: Document) -> str:
     """A line for each peer that did not race and each run that failed."""
     lines = [f"{name} did not race: {why}" for name, why in document["absent"].items()]
     lines += [f"{what} failed: {why}" for what, why in document["failures"].items()]
-    if not any(record["peer"] == OWN for record in document["results"]):
-        lines.append(f"no ratios: {OWN} did not race")
+    for kind in measured_kinds(document):
+        if not any(record["peer"] == own(kind) for record in document["results"]):
+            lines.append(f"no ratios: {own(kind)} did not race")
     return "\n".join(lines)

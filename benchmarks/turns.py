@@ -16,7 +16,7 @@ from benchmarks.peers import PEERS
 
 ROOT = Path(__file__).parents[1]
 # Turns of each kind: where the machine's mood matters little, or the picture has many points, one will do.
-TURNS = {"step": 3, "fit": 3, "cold": 3, "predict": 3, "memory": 1, "growth": 1}
+TURNS = {"step": 3, "fit": 3, "cold": 3, "predict": 3, "memory": 1, "growth": 1, "gpu": 3}
 
 Figures = dict[str, float]
 Runner = Callable[[str, Case], Figures]

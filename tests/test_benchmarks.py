@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are no part of the installed package
 pytest.importorskip("benchmarks", reason="the benchmarks are in a checkout only")
 
+from anyback.backends import BackendError  # noqa: E402
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import page, tables  # noqa: E402
+from benchmarks import gpu, page, tables  # noqa: E402
 from benchmarks.cases import CASES, EXAMPLE, GROWTH, Case, chosen_cases, digits  # noqa: E402
 from benchmarks.laps import Laps  # noqa: E402
 from benchmarks.measure import MEASURES  # noqa: E402
@@ -130,7 +131,7 @@ def test_predictions_are_timed_for_one_row_and_a_million():
 # --- turns and reports ---------------------------------------------------------------------------------
 
 STEP = CASES["step"][0]
-PACE = {OWN: 2.0, "products": 1.0, "jax-ahead": 3.0, "sklearn": 40.0, "thinc": 5.0}
+PACE = {"torch-gpu": 9.0, OWN: 2.0, "products": 1.0, "jax-ahead": 3.0, "sklearn": 40.0, "thinc": 5.0}
 EVERY = {"step": 1e-6, "fit": 1.0, "accuracy": 0.97, "process": 2.0, "row": 1e-5, "million": 0.5}
 EVERY |= {"import": 30e6, "training": 99e6}
 
@@ -206,15 +207,51 @@ def test_the_page_keeps_its_prose_and_takes_every_kind(tmp_path):
     copy = tmp_path / "speed.md"
     copy.write_text(before, encoding="utf-8")
     results = document(pretended(CASES, turns=1)[0], {}, {})
-    written = page.write(results, copy)
+    (tmp_path / "gpu.md").write_text((ROOT / "docs" / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
+    written = page.write(results, tmp_path)
     once = copy.read_text(encoding="utf-8")
-    assert {path.name for path in written} == {"speed.md", "speed-step.png", "speed-growth.png"}
+    assert {path.name for path in written} == {"speed.md", "gpu.md", "speed-step.png", "speed-growth.png"}
     assert once.startswith(before.partition("<!--")[0]) and once.endswith(before.rpartition("-->")[2])
-    assert all(f"## {kind.title}\n" in once for kind in tables.KINDS.values())
-    page.write(results, copy)
+    every = once + (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert all(f"## {kind.title}\n" in every for kind in tables.KINDS.values())
+    page.write(results, tmp_path)
     assert copy.read_text(encoding="utf-8") == once
     with pytest.raises(ValueError, match="must hold the marks"):
         page.filled("no marks", "step", "")
+
+
+# --- on a GPU ------------------------------------------------------------------------------------------
+
+
+def test_the_tests_of_a_backend_are_counted(tmp_path):
+    (tmp_path / "test_some.py").write_text(
+        "import os, pytest\n"
+        "def test_backend(): assert os.environ['ANYBACK_BACKEND'] == 'torch:cuda'\n"
+        "def test_right(): pass\n"
+        "def test_wrong(): assert 1 == 2\n"
+        "@pytest.mark.skip\n"
+        "def test_left(): pass\n"
+    )
+    found = gpu.check("torch:cuda", "some", [tmp_path], tmp_path / "log.txt", default="torch:cuda")
+    assert (found.passed, found.failed, found.skipped) == (2, 1, 1)
+    assert [name.partition("::")[2] for name in found.failures] == ["test_wrong"]
+    assert "1 == 2" in (tmp_path / "log.txt").read_text()
+    broken = gpu.check("cupy", "none", [tmp_path / "nothing.py"], tmp_path / "log2.txt")
+    assert broken.failed == 1 and "log2.txt" in broken.failures[0]
+    text = " ".join(gpu.table([found, broken]).split())
+    assert "| torch:cuda | some | 2 | 1 | 1 |" in text and "failed: pytest ended with status 4" in text
+
+
+def test_without_a_gpu_the_command_says_what_was_found(capsys, monkeypatch):
+    reason = "backend 'cupy': no CUDA GPU"
+
+    def refuse(name):
+        raise BackendError(reason)
+
+    monkeypatch.setattr(gpu, "backend", refuse)
+    with pytest.raises(SystemExit, match="no GPU was found"):
+        gpu.main(["--check"])
+    assert capsys.readouterr().err.count(reason) == len(gpu.BACKENDS)
 
 
 # --- the command ---------------------------------------------------------------------------------------

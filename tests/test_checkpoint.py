@@ -20,6 +20,8 @@ from anyback import initializers, layers, losses, metrics, optimizers, schedules
 from anyback.callbacks import Checkpoint, EarlyStopping, Lambda, ReduceOnPlateau
 from anyback.checkpoint import CheckpointError
 
+require("safetensors")
+
 rng = np.random.default_rng(0)
 Y = np.arange(30) % 3
 X = rng.normal(size=(30, 4)) + np.eye(3, 4)[Y]

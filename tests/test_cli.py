@@ -19,17 +19,21 @@ from conftest import require
 
 import anyback as ab
 from anyback import losses, optimizers
-from anyback.cli import app, gradients, report
 from anyback.trainer import Trainer
+
+require("typer")
+from anyback.cli import app, gradients, report  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG\r\n\x1a\n"
 FAST = ("--epochs", "3", "--hidden", "8")
+# Whatever there is on this machine, unless somebody asks for more: `python -m benchmarks.gpu` does.
+BACKEND = os.environ.get("ANYBACK_BACKEND", "numpy")
 
 
 @pytest.fixture(autouse=True)
-def on_numpy(monkeypatch):
-    monkeypatch.setenv("ANYBACK_BACKEND", "numpy")
+def on_one_backend(monkeypatch):
+    monkeypatch.setenv("ANYBACK_BACKEND", BACKEND)
 
 
 @pytest.fixture
@@ -103,7 +107,7 @@ def species_run(folder, tmp_path_factory):
     """A run of few epochs on species.csv."""
     out = tmp_path_factory.mktemp("runs") / "species"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.setenv("ANYBACK_BACKEND", "numpy")
+        patch.setenv("ANYBACK_BACKEND", BACKEND)
         app(
             [
                 "train",
@@ -123,7 +127,7 @@ def species_run(folder, tmp_path_factory):
 
 def command(*args, cwd=ROOT, code="from anyback.__main__ import main; main()", **options):
     """Run a command line in a process of its own."""
-    environment = os.environ | {"ANYBACK_BACKEND": "numpy", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"ANYBACK_BACKEND": BACKEND, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, args)],
         cwd=cwd,
@@ -159,7 +163,7 @@ def test_train_digits_reaches_the_accuracy_that_is_promised(digits_run):
 
 def test_train_prints_a_summary_and_no_control_characters(digits_run):
     done, folder, _ = digits_run
-    for part in ("numpy", "64 > 128 > 64 > 10", "17,226 parameters", "held out", "accuracy", "best epoch"):
+    for part in (BACKEND, "64 > 128 > 64 > 10", "17,226 parameters", "held out", "accuracy", "best epoch"):
         assert part in done.stdout
     assert f"run folder: {next((folder / 'runs').iterdir()).relative_to(folder)}" in done.stdout
     assert "\x1b" not in done.stdout and "\r" not in done.stdout + done.stderr
@@ -184,7 +188,7 @@ def test_the_run_folder_is_complete(species_run, folder):
     assert about["command"].startswith("anyback train ") and "--lr 0.01" in about["command"]
     assert about["data"]["classes"] == ["ant", "bee", "cat"]
     assert about["data"]["features"] == ["a", "b", "c"] and about["data"]["target"] == "species"
-    assert about["versions"]["anyback"] == ab.__version__ and about["backend"]["name"] == "numpy"
+    assert about["versions"]["anyback"] == ab.__version__ and about["backend"]["name"] == BACKEND
     assert about["training"]["epochs"] == 40
     losses_of_epochs = [line["val_loss"] for line in lines]
     assert about["training"]["best_epoch"] == int(np.argmin(losses_of_epochs)) + 1
@@ -413,7 +417,7 @@ def test_ctrl_c_keeps_all_whole_epochs(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "anyback", *map(str, args)],
         cwd=ROOT,
-        env=os.environ | {"ANYBACK_BACKEND": "numpy"},
+        env=os.environ | {"ANYBACK_BACKEND": BACKEND},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -513,7 +517,7 @@ def test_predictions_can_be_piped_away(species_run, folder):
         shell,
         shell=True,
         cwd=ROOT,
-        env=os.environ | {"ANYBACK_BACKEND": "numpy"},
+        env=os.environ | {"ANYBACK_BACKEND": BACKEND},
         capture_output=True,
         text=True,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import require
+from conftest import require_backend
 
 import anyback as ab
 from anyback import optimizers
@@ -14,13 +14,13 @@ Y = np.arange(24) % 3
 X = rng.normal(size=(24, 4)) + 2.0 * np.eye(3, 4)[Y]
 WEIGHT = rng.uniform(0.5, 1.5, 24)
 
-OTHERS = ["array_api_strict", "array_api_strict:device1", "torch", "jax"]
+OTHERS = ["array_api_strict", "array_api_strict:device1", "torch", "jax", "cupy", "torch:cuda"]
 # Lion takes the sign of a sum, and one rounding more or less of next to nothing is a whole step.
 SMOOTH = [name for name in optimizers.__all__ if name != "Lion"]
 
 
 def trained(backend, optimizer="Adam", dtype="float64", **options):
-    require(backend.partition(":")[0])
+    require_backend(backend)
     arguments = {"norm": "layer", "dropout": 0.25, "activation": "tanh"} | options
     trainer = ab.Trainer(
         ab.MLP([6], 3, **arguments),
@@ -59,7 +59,7 @@ def compare(a, b, tolerance):
 
 
 @pytest.mark.parametrize("optimizer", SMOOTH)
-@pytest.mark.parametrize("backend", ["array_api_strict", "torch"])
+@pytest.mark.parametrize("backend", ["array_api_strict", "torch", "cupy"])
 def test_every_optimizer_ends_with_the_same_weights(reference, backend, optimizer):
     compare(reference(optimizer), trained(backend, optimizer), 1e-10)
 
@@ -84,7 +84,7 @@ def test_single_precision_stays_close(reference, backend):
 @pytest.mark.parametrize("initializer", ["glorot_uniform", "he_normal", "orthogonal"])
 @pytest.mark.parametrize("backend", OTHERS)
 def test_initial_weights_are_the_same_bits(backend, initializer, dtype):
-    require(backend.partition(":")[0])
+    require_backend(backend)
     model = ab.MLP([6, 5], 3, norm="batch", initializer=initializer)
     runs = [
         ab.Trainer(model, "softmax_cross_entropy", backend=name, dtype=dtype, seed=2**64 - 1).build(4)
@@ -97,7 +97,7 @@ def test_initial_weights_are_the_same_bits(backend, initializer, dtype):
 @pytest.mark.parametrize("backend", OTHERS)
 def test_dropout_drops_the_same_elements(backend):
     """With one linear layer after it, what was dropped shows in the first gradient."""
-    require(backend.partition(":")[0])
+    require_backend(backend)
     model = ab.Sequential([ab.Dropout(0.5), ab.Dense(1, bias=False, initializer="zeros")])
     seen = []
     for name in ("numpy", backend):

@@ -8,14 +8,16 @@ import warnings
 import numpy as np
 import pytest
 from conftest import require
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import anyback as ab
 from anyback import gates
 from anyback.arrays import namespace
 from anyback.solvers import gradient_descent, least_squares, minimize, numerical_gradient
+
+require("hypothesis")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from hypothesis.extra.numpy import arrays  # noqa: E402
 
 BOWL = np.array([-3.0, 4.0])
 

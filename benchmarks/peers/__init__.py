@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-OWN = "anyback-numpy"
+OWN, OWN_ON_GPU = "anyback-numpy", "anyback-cupy"
 # A million rows are predicted in pieces of which every layer stays in the caches; a divisor of a million.
 CHUNK = 10_000
 USES = ("fit", "cold", "predict", "memory")
@@ -27,7 +27,8 @@ class Peer:
     """A way to train.
 
     `label` is what tables call it, `module` where its `train` is, `kinds` the cases that it enters, `needs`
-    what must be installed, `hides` what is to look as if it were not.
+    what must be installed, `hides` what is to look as if it were not, `backend` the backend of anyback that
+    must work, where a GPU is needed.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Peer:
     options: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     hides: tuple[str, ...] = ()
+    backend: str = ""
 
     def train(self) -> Callable[..., Any]:
         sys.modules.update(dict.fromkeys(self.hides))  # None there makes an import fail
@@ -46,22 +48,31 @@ class Peer:
         missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
             return f"{' and '.join(missing)} not installed"
-        if self.options.get("backend") == "cupy":
+        if self.backend:
             from anyback.backends import BackendError, backend
 
             try:
-                backend("cupy")
+                backend(self.backend)
             except BackendError as error:
                 return str(error)
         return None
 
 
-def _own(backend: str, *kinds: str, label: str = "", **more: Any) -> Peer:
-    return Peer(label or f"anyback, {backend}", "anyback", kinds, {"backend": backend}, **more)
+def _own(name: str, *kinds: str, label: str = "", **more: Any) -> Peer:
+    return Peer(label or f"anyback, {name}", "anyback", kinds, {"backend": name}, **more)
 
 
 def _torch(label: str, *kinds: str, **options: bool) -> Peer:
     return Peer(f"PyTorch, {label}", "torch", kinds, options, needs=("torch",))
+
+
+def _on_gpu(label: str, module: str, needs: str, where: str, **options: Any) -> Peer:
+    return Peer(label, module, ("gpu",), options, needs=(needs,), backend=where)
+
+
+def own(kind: str) -> str:
+    """The peer that ratios are to."""
+    return OWN_ON_GPU if kind == "gpu" else OWN
 
 
 PEERS: Mapping[str, Peer] = MappingProxyType(
@@ -74,7 +85,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         "anyback-jax": _own("jax", "step", *USES, needs=("jax",)),
         "anyback-torch": _own("torch", "step", *USES, needs=("torch",)),
         "anyback-torch-compile": _own("torch:compile", "step", needs=("torch",)),
-        "anyback-cupy": _own("cupy", "step", *USES, needs=("cupy",)),
+        OWN_ON_GPU: _own("cupy", "step", *USES, "gpu", needs=("cupy",), backend="cupy"),
         "jax-ahead": Peer("JAX jit, ahead", "jax", ("step", *USES, "growth"), needs=("jax",)),
         "jax-wait": Peer("JAX jit, waiting", "jax", ("step",), {"wait": True}, needs=("jax",)),
         "torch-adam": _torch("Adam", *TRAINING),
@@ -85,6 +96,17 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         "keras": Peer("Keras", "keras", ("step", *USES), needs=("keras",)),
         "mygrad": Peer("MyGrad", "mygrad", ("step", *USES), needs=("mygrad",)),
         "thinc": Peer("Thinc", "thinc", ("step", *USES), needs=("thinc",)),
+        "gpu-products": _on_gpu("CuPy's matrix products alone", "products", "cupy", "cupy", library="cupy"),
+        "anyback-torch-gpu": _own("torch:cuda", "gpu", needs=("torch",), backend="torch:cuda"),
+        "anyback-jax-gpu": _own("jax:gpu", "gpu", needs=("jax",), backend="jax:gpu"),
+        "torch-gpu": _on_gpu("PyTorch, Adam", "torch", "torch", "torch:cuda", device="cuda"),
+        "torch-gpu-fused": _on_gpu(
+            "PyTorch, fused Adam", "torch", "torch", "torch:cuda", device="cuda", fused=True
+        ),
+        "torch-gpu-graph": _on_gpu(
+            "PyTorch, CUDA graph", "torch", "torch", "torch:cuda", device="cuda", fused=True, graph=True
+        ),
+        "jax-gpu": _on_gpu("JAX jit, ahead", "jax", "jax", "jax:gpu", strict=True),
     }
 )
 

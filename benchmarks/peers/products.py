@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 
-def train(case: Any, x: Any, y: Any, laps: Any) -> None:
+def train(case: Any, x: Any, y: Any, laps: Any, *, library: str = "numpy") -> None:
+    xp, rng = import_module(library), np.random.default_rng(0)
     products = [
-        (np.random.default_rng(0).standard_normal(left, dtype=np.float32), right, np.empty(out, np.float32))
+        (
+            xp.asarray(rng.standard_normal(left, dtype=np.float32)),
+            xp.asarray(right),
+            xp.empty(out, np.float32),
+        )
         for left, right, out in _operands(case)
     ]
     for _ in laps:
         for _ in range(case.steps):
             for a, b, out in products:
-                np.matmul(a, b, out=out)
+                xp.matmul(a, b, out=out)
+        if library == "cupy":
+            xp.cuda.Device().synchronize()
 
 
 def _operands(case: Any) -> list[tuple[tuple[int, int], Any, tuple[int, int]]]:
