@@ -106,5 +106,4 @@ def _take_up(trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, 
     trainer.lr_factor, trainer.showing_best = stored["lr_factor"], stored["showing_best"]
     trainer.history = History(stored["history"])
     trainer.callback_states = [(name, state) for name, state in stored["callbacks"]]
-    trainer.loaded_states = list(trainer.callback_states)
     trainer.identity = stored["fit"]

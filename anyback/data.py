@@ -76,9 +76,8 @@ def as_inputs(
     """
     array = _real(x, name)
     if array.ndim < 2:
-        raise ValueError(
-            f"{name} must have shape (samples, features), got {array.shape}: one feature is x[:, None]"
-        )
+        hint = "one sample is x[None, :]" if array.shape == sample_shape else "one feature is x[:, None]"
+        raise ValueError(f"{name} must have shape (samples, features), got {array.shape}: {hint}")
     if sample_shape is not None and array.shape[1:] != sample_shape:
         raise ValueError(f"{name} must have samples of shape {sample_shape}, got {array.shape[1:]}")
     if not array.size:
@@ -409,8 +408,10 @@ def _labels(array: np.ndarray, classes: int, name: str) -> np.ndarray:
     if array.ndim != 1:
         raise ValueError(f"{name}: labels must have shape ({len(array)},), got {array.shape}")
     if array.dtype.kind == "f":
+        hint = ": astype(int) makes labels of them" if np.all(array % 1 == 0) else ""
         raise TypeError(
-            f"{name}: labels must be integers in [0, {classes}), got {array.dtype} values such as {array[0]}"
+            f"{name}: labels must be integers in [0, {classes}), "
+            f"got {array.dtype} values such as {array[0]}{hint}"
         )
     _require(lambda y: (y >= 0) & (y < classes), array, f"{name}: labels must be integers in [0, {classes})")
     return array.astype(np.int64)

@@ -100,6 +100,8 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
 
 def _replace(path: str, data: bytes) -> None:
     folder, name = os.path.split(path)
+    if not os.path.isdir(folder or "."):
+        raise FileNotFoundError(f"checkpoint {path} needs the folder {folder}, which is not there")
     # A name of its own for each writer, and never one that is there already.
     temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
     # Opened with 0o666 the file gets the permissions that the user's umask leaves.

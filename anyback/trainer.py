@@ -155,7 +155,6 @@ class Trainer:
         self._plan: Plan | None = None
         self.identity: dict[str, Any] | None = None
         self.callback_states: list[tuple[str, dict[str, Any]]] = []
-        self.loaded_states: list[tuple[str, dict[str, Any]]] = []
 
     def __repr__(self) -> str:
         size = "not built" if self._layout is None else f"{self.layout.size:,} parameters"
@@ -261,9 +260,9 @@ class Trainer:
         validation_data : (x, y) or (x, y, sample_weight), optional
             Validation data of its own instead.
         sample_weight : array (n,), optional
-            Weights of the samples; a weighted loss divides by their sum.
+            Weights of the samples, those held out included; weighted losses and metrics divide by their sum.
         class_weight : mapping or sequence, optional
-            Weight of each class, multiplied into the weights of its samples.
+            Weight of each class, multiplied into the weights of samples trained on, not of those held out.
         shuffle : bool
             Whether each epoch goes through the samples in a new order, drawn by the seed.
         accumulate : int
@@ -318,7 +317,7 @@ class Trainer:
             )
         if self.epoch and self.identity and plan.identity["data"] == self.identity["data"]:
             old, new = (identity["validation_split"] for identity in (self.identity, plan.identity))
-            if old != new:
+            if new and old != new:
                 warnings.warn(
                     f"validation_split was {old} and is {new}: validation now has rows that were trained on",
                     stacklevel=2,
@@ -533,6 +532,8 @@ class Trainer:
     def predict(self, x: Any, batch_size: int = 1024) -> np.ndarray:
         """Return the model's outputs (n, k) for inputs (n, ...), on the host, `batch_size` rows at a time.
 
+        Of a classifier they are what its loss takes, before softmax or sigmoid: see `predict_proba`.
+
         Raises
         ------
         ValueError
@@ -554,13 +555,18 @@ class Trainer:
     def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
         """Return probabilities (n, k): softmax or sigmoid of the outputs, as the loss says.
 
+        A model of one output gives (n, 1), the probability of the second class.
+
         Raises
         ------
         ValueError
             If the loss has no probabilities, as one for regression.
         """
         if self._loss.link is None:
-            raise ValueError(f"predict_proba needs a loss of probabilities, got {self._loss.name!r}")
+            raise ValueError(
+                f"predict_proba needs a loss whose link is 'sigmoid' or 'softmax', got {self._loss.name!r}, "
+                "which has none"
+            )
         link: np.ndarray = getattr(activations, self._loss.link)(self.predict(x, batch_size))[0]
         return link
 
@@ -690,15 +696,15 @@ class Trainer:
         return self._tallies.read(tally)
 
     def _restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """After a load, give each callback the state that one of its kind had, in order; once."""
+        """Give each callback the state that one of its kind had in the last fit, in order."""
+        states = list(self.callback_states)
         for callback in callbacks:
-            for i, (name, state) in enumerate(self.loaded_states):
+            for i, (name, state) in enumerate(states):
                 same = state.get("monitor") == callback.state().get("monitor")
                 if same and name == type(callback).__name__:
                     callback.restore(state)
-                    del self.loaded_states[i]
+                    del states[i]
                     break
-        self.loaded_states = []
 
 
 def _limit(name: str, value: Any, least: float | None = None) -> float:

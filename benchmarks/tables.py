@@ -63,7 +63,11 @@ def tables(document: Document, kind: str) -> str:
     else:
         parts += [grid(_rows(records, about, _measured))]
         ratios = [r for r in records if r["ratio"] and r["figure"] != "accuracy" and r["peer"] != own(kind)]
-        parts += ["How many times ours:", grid(_rows(ratios, about, _ratio))] if ratios else []
+        parts += (
+            ["How many times ours (below 1 is faster than anyback):", grid(_rows(ratios, about, _ratio))]
+            if ratios
+            else []
+        )
     return "\n\n".join([*parts, provenance(document, records)]) + "\n"
 
 

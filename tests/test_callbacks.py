@@ -145,7 +145,20 @@ def test_two_that_stop_do_not_undo_each_other():
     assert len(fit(run, *chain, epochs=5)) == 3
     assert len(fit(run, *chain, epochs=5)) == 3, "stopped is stopped"
     new = figures(values), EarlyStopping("made", 2, mode="min")
-    assert len(fit(run, *new, epochs=5)) == 5, "new callbacks begin anew"
+    assert len(fit(run, *new, epochs=5)) == 4, "another one goes on from what the last one had seen"
+
+
+def test_another_early_stopping_keeps_the_best_of_all_fits(tmp_path):
+    """As after a load: stopped is stopped, and no worse weights take the place of the best."""
+    values = [3.0, 1.0, 2.0, 2.0, 2.0, 1.5, 2.0]
+    run, reference = trainer(), trainer()
+    fit(reference, epochs=2)
+    assert len(fit(run, figures(values), EarlyStopping("made", 0, mode="min"), epochs=7)) == 3
+    run.save(tmp_path / "run")
+    for again in run, ab.Trainer.load(tmp_path / "run"):
+        assert len(fit(again, figures(values), EarlyStopping("made", 0, mode="min"), epochs=7)) == 3
+        assert len(fit(again, figures(values), EarlyStopping("made", 9, mode="min"), epochs=7)) == 7
+        np.testing.assert_array_equal(again.weights, reference.weights)
 
 
 def test_only_one_may_keep_the_best():

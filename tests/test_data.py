@@ -40,6 +40,7 @@ FITS = {
     "label too large": (3, X, changed(LABELS, 7, 3), {}, "y: labels must be integers in [0, 3), got 3 at row 7"),
     "label negative": (3, X, changed(LABELS, 2, -1), {}, "y: labels must be integers in [0, 3), got -1 at row 2"),
     "labels float": (3, X, LABELS + 0.5, {}, "labels must be integers in [0, 3), got float64 values such as 0.5"),
+    "labels float but whole": (3, X, LABELS + 0.0, {}, "got float64 values such as 0.0: astype(int) makes labels of them"),
     "labels in columns": (3, X, np.stack([LABELS] * 2, axis=1), {}, "labels must have shape (12,), got (12, 2)"),
     "labels are words": (3, X, np.array(["a", "b", "c"] * 4), {}, "y must hold real numbers, got dtype <U1"),
     "probabilities do not sum": (3, X, np.full((12, 3), 0.5), {}, "probabilities of a row must sum to 1, got 1.5 at row 0"),
@@ -233,7 +234,7 @@ def test_predict_and_evaluate_refuse_and_name():
         (X[:, :3], r"x must have samples of shape \(4,\), got \(3,\)"),
         (X[:0], r"x must not be empty, got shape \(0, 4\)"),
         (changed(X, (1, 1), np.nan), r"x must be finite, got nan at \(1, 1\)"),
-        (X[0], r"x must have shape \(samples, features\), got \(4,\): one feature is"),
+        (X[0], r"x must have shape \(samples, features\), got \(4,\): one sample is x\[None, :\]"),
     ):
         for use in made.predict, made.predict_proba, partial(made.evaluate, y=LABELS):
             with pytest.raises(ValueError, match=expected):

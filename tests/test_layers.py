@@ -238,6 +238,8 @@ def test_mlp_options():
     suited = {
         "relu": "he_normal",
         "selu": "lecun_normal",
+        "ReLU": "he_normal",
+        "SELU": "lecun_normal",
         "tanh": "glorot_uniform",
         ab.activations.gelu: "he_normal",
     }

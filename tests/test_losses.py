@@ -449,6 +449,23 @@ def test_a_new_loss_is_one_function() -> None:
     np.testing.assert_allclose(vjp(), [[-4.0 / 8.0], [24.0 / 8.0]])
 
 
+@pytest.mark.parametrize(
+    "returned, error, message",
+    [
+        (lambda pred: pred[:, 0], TypeError, r"loss mine must return \(l, vjp\), got ndarray"),
+        (lambda pred: (pred, None), ValueError, r"one value for each sample, \(3,\), got shape \(3, 2\)"),
+        (lambda pred: (pred.sum(), None), ValueError, r"one value for each sample, \(3,\), got shape \(\)"),
+    ],
+)
+def test_a_new_loss_of_the_wrong_form_is_named(returned, error, message) -> None:
+    @loss(targets="reals")
+    def mine(pred: Any, target: Any) -> Any:
+        return returned(pred)
+
+    with pytest.raises(error, match=message):
+        mine(np.ones((3, 2)), np.zeros((3, 2)))
+
+
 def test_an_unknown_kind_of_target_is_named() -> None:
     with pytest.raises(ValueError, match="targets must be one of 'labels', .* got 'colours'"):
         loss(targets="colours")(lambda pred, target: None)
