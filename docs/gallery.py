@@ -45,7 +45,7 @@ SETTINGS: dict[str, Any] = {
     "examples_dirs": str(EXAMPLES),
     "gallery_dirs": "auto_examples",
     "filename_pattern": "",
-    "ignore_pattern": r"textbook\.py",
+    "ignore_pattern": r"(textbook|gpu_training)\.py",
     "within_subsection_order": "gallery.place",
     "image_scrapers": ("gallery.pictures",),
     "reset_argv": "gallery.arguments",

@@ -1,0 +1,62 @@
+"""A training job for a GPU, as it is handed to a cluster.
+
+    python examples/gpu_training.py --backend cupy --run runs/first --epochs 200
+
+The same command again goes on where the last job stopped: when its time was up (SIGTERM), after Ctrl-C, after
+a crash, or because more epochs are asked for. On the same CPU it ends in the same bits as one job that was
+never stopped. What a job knows is in its folder: `checkpoint.safetensors`, and `history.csv`, a row an epoch.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+import anyback as ab
+from anyback.callbacks import Checkpoint, CSVLog, NaNGuard
+
+parser = argparse.ArgumentParser(description="Train on digits; the same command again goes on.")
+parser.add_argument("--backend", help="cupy, cupy:1, torch:cuda, jax, numpy, ... (by default: auto)")
+parser.add_argument("--run", type=Path, required=True, help="folder of this run")
+parser.add_argument("--data", choices=["digits", "mnist"], default="digits")
+parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256], metavar="UNITS")
+parser.add_argument("--batch-size", type=int, default=128)
+parser.add_argument("--lr", type=float, default=1e-3)
+parser.add_argument("--epochs", type=int, default=50, help="in all, over all jobs")
+options = parser.parse_args()
+
+(x, y), (x_test, y_test) = ab.datasets.mnist() if options.data == "mnist" else ab.datasets.digits()
+options.run.mkdir(parents=True, exist_ok=True)
+checkpoint = options.run / "checkpoint.safetensors"
+
+if checkpoint.exists():
+    trainer = ab.Trainer.load(checkpoint, backend=options.backend)
+    print(f"goes on after epoch {trainer.epoch}", flush=True)
+else:
+    trainer = ab.Trainer(
+        ab.MLP(options.hidden, 10, dropout=0.1),
+        "softmax_cross_entropy",
+        ab.AdamW(lr=options.lr),
+        metrics=["accuracy"],
+        dtype=options.dtype,
+        backend=options.backend,
+    )
+print(f"on {trainer.backend.name} ({trainer.backend.reason})", flush=True)
+
+# A cluster sends SIGTERM some seconds before it takes the machine away. Ctrl-C lets fit end its batch.
+signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+try:
+    trainer.fit(
+        x,
+        y,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        validation_split=0.1,
+        callbacks=[Checkpoint(checkpoint), CSVLog(options.run / "history.csv"), NaNGuard()],
+        verbose=2,
+    )
+except KeyboardInterrupt:
+    trainer.save(checkpoint)
+    sys.exit(f"stopped within epoch {trainer.epoch + 1}: the same command goes on")
+print({name: round(value, 4) for name, value in trainer.evaluate(x_test, y_test).items()})
