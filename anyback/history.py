@@ -24,6 +24,10 @@ class History:
     >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
     >>> history["loss"], history.last["loss"], len(history)
     ([0.5, 0.25], 0.25, 2)
+    >>> history
+    <History of 2 epochs, the last: loss 0.25>
+    >>> min(history, key=lambda row: row["loss"])
+    {'epoch': 2, 'loss': 0.25}
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -32,6 +36,10 @@ class History:
         if name not in self.names:
             raise KeyError(f"history has {', '.join(self.names) or 'nothing yet'}, not {name!r}")
         return [row[name] for row in self.rows if name in row]
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {value:.4g}" for name, value in self.last.items() if name != "epoch")
+        return f"<History of {len(self)} epochs{last and ', the last: '}{last}>"
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -62,9 +62,13 @@ def _find(kind: str, name: str, module: ModuleType) -> Callable[..., Any]:
     same = [listed for listed in module.__all__ if listed.lower() == str(name).lower()]
     name = same[0] if len(same) == 1 else name
     if name not in module.__all__:
-        nearest = closest(str(name), module.__all__)
+        part = [
+            listed for listed in module.__all__ if len(str(name)) > 3 and str(name).lower() in listed.lower()
+        ]
+        meant = part if len(part) > 1 else [closest(str(name), module.__all__)]
         raise ValueError(
-            f"{kind} must be one of {', '.join(module.__all__)}, got {name!r}: did you mean {nearest!r}?"
+            f"{kind} must be one of {', '.join(module.__all__)}, got {name!r}: "
+            f"did you mean {' or '.join(map(repr, meant))}?"
         )
     found: Callable[..., Any] = getattr(module, name)
     return found

@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 import types
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -152,7 +153,8 @@ def test_what_is_no_name_is_refused(name):
 def test_available_backends_tells_of_each():
     found = available_backends()
     assert list(found) == list(backends.LIBRARIES)
-    assert found["numpy"] == f"works: {np.__version__} on cpu"
+    with_llvm = "with LLVM" if find_spec("llvmlite") else "without LLVM (the extra fast)"
+    assert found["numpy"] == f"works: {np.__version__} on cpu, {with_llvm}"
     assert all("\n" not in line and line for line in found.values())
     assert not {library.module for library in LIBRARIES} - set(found)
 

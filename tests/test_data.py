@@ -165,6 +165,7 @@ def loss(pred, target, weight):
 
 
 OPTIONS = {
+    "loss half named": ({"loss": "cross_entropy"}, "did you mean 'binary_cross_entropy' or 'softmax_cross_entropy'?"),
     "loss unknown": ({"loss": "softmax_crossentropy"}, "did you mean 'softmax_cross_entropy'?"),
     "loss a function": ({"loss": abs}, "loss must be a name, or made by the decorator anyback.losses.loss"),
     "loss option": ({"loss": partial(ab.losses.huber, detla=1.0)}, "loss 'huber' has options ['delta'], got ['detla']"),

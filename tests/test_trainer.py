@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from functools import partial
 
@@ -526,7 +527,8 @@ def test_history_reads_like_a_table(blobs):
     assert all(type(v) is (int if k == "epoch" else float) for row in history for k, v in row.items())
     with pytest.raises(KeyError, match="val_loss"):
         history["f1"]
-    assert ab.History().last == {}
+    assert ab.History().last == {} and repr(ab.History()) == "<History of 0 epochs>"
+    assert re.fullmatch(r"<History of 2 epochs, the last: loss .*, lr \S+>", repr(history))
 
 
 def test_verbose_is_silent_a_bar_or_a_line_an_epoch(blobs, capsys):

@@ -111,7 +111,7 @@ def _trial(library: str) -> str:
         version = import_module(library).__version__
     except Exception as error:  # the point is to tell of any failure at all
         return first_line(error)
-    return f"works: {version} on {found.device}"
+    return f"works: {version} on {found.device}" + (f", {found.note}" if found.note else "")
 
 
 def to_host(x: Any) -> np.ndarray:

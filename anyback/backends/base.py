@@ -57,6 +57,11 @@ class Backend:
         """Return the host array `x` on the device, in its own memory where that can be: to be read only."""
         return self.asarray(x)
 
+    @property
+    def note(self) -> str:
+        """What else is worth telling of it, for `available_backends`."""
+        return ""
+
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return a copy of `x` on the host."""
         return np.array(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ class NumpyBackend(Backend):
     name = "numpy"
     namespace = numpy_namespace
     device = "cpu"
+
+    @property
+    def note(self) -> str:
+        """Whether the extra ``fast`` is there, by which many steps are one call."""
+        return "with LLVM" if find_spec("llvmlite") else "without LLVM (the extra fast)"
 
     def share(self, x: np.ndarray) -> Array:
         """Return `x` itself, or a copy if its elements are not one after the other."""
