@@ -95,6 +95,16 @@ def test_cupy_without_a_driver_says_what_to_install(fresh, monkeypatch, error):
     assert backend("auto").name == "numpy"
 
 
+@pytest.mark.parametrize(
+    "version, words", [(0, r"\(no driver; "), (11040, r"\(the driver is for CUDA 11\.4; ")]
+)
+def test_cupy_without_a_gpu_tells_of_the_driver(fresh, monkeypatch, version, words):
+    fake_cupy(monkeypatch, RuntimeError("cudaErrorInsufficientDriver"))
+    sys.modules["cupy"].cuda.runtime.driverGetVersion = lambda: version
+    with pytest.raises(BackendError, match=words + "cudaErrorInsufficientDriver"):
+        backend("cupy")
+
+
 def test_cupy_of_a_number_that_does_not_exist(fresh, monkeypatch):
     fake_cupy(monkeypatch, 2)
     assert backend("cupy:1").name == "cupy:1"

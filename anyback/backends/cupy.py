@@ -82,18 +82,26 @@ def connect(device: str | None) -> Backend:
         raise BackendError(
             f"backend 'cupy' needs CuPy, which cannot be imported ({first_line(error)}): {INSTALL}"
         ) from error
+    nothing = f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU ({_driver(cupy)}"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises its own CUDA errors, and loader errors where there is no driver
-        raise BackendError(
-            f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU ({first_line(error)}): {INSTALL}"
-        ) from error
+        raise BackendError(f"{nothing}; {first_line(error)}): {INSTALL}") from error
     if not count:
-        raise BackendError(f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU: {INSTALL}")
+        raise BackendError(f"{nothing}): {INSTALL}")
     number = "0" if device is None else device
     if not number.isdecimal() or int(number) >= count:
         raise BackendError(f"backend 'cupy:INDEX' takes a GPU number in [0, {count}), got {device!r}")
     return CupyBackend(cupy, _preferred(cupy, namespace), int(number))
+
+
+def _driver(cupy: Any) -> str:
+    """Say which driver there is."""
+    try:
+        version = cupy.cuda.runtime.driverGetVersion()
+    except Exception:  # no library of CUDA can be loaded at all
+        version = 0
+    return f"the driver is for CUDA {version // 1000}.{version % 1000 // 10}" if version else "no driver"
 
 
 @cache
