@@ -157,13 +157,13 @@ class Loss(Comparison):
         """
         xp = namespace(pred)
         target = self._checked(pred, target, xp)
-        made, name = self.__wrapped__(pred, target, **options), self.__wrapped__.__name__
+        made = self.__wrapped__(pred, target, **options)
         if not (isinstance(made, tuple) and len(made) in (2, 3)):
-            raise TypeError(f"loss {name} must return (l, vjp), got {type(made).__name__}")
+            raise TypeError(f"loss {self.__name__} must return (l, vjp), got {type(made).__name__}")
         each, sample_vjp, *own = made
         if tuple(each.shape) != tuple(pred.shape[:-1]):
             raise ValueError(
-                f"loss {name} must return one value for each sample, {tuple(pred.shape[:-1])}, "
+                f"loss {self.__name__} must return one value for each sample, {tuple(pred.shape[:-1])}, "
                 f"got shape {tuple(each.shape)}"
             )
         total: Any = each.shape[-1]
