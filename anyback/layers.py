@@ -594,7 +594,7 @@ def MLP(
         raise TypeError(f"hidden must be a sequence of sizes such as [128, 64], got {hidden!r}")
     if norm not in norms:
         raise ValueError(f"norm must be None, 'batch' or 'layer', got {norm!r}")
-    name = getattr(activation, "__name__", str(activation)).lower()
+    name = getattr(lookup("activation", activation, activations), "__name__", "")
     suited = initializer or _INITIALIZERS.get(name, "glorot_uniform")
     layers: list[Layer] = []
     for units in hidden:

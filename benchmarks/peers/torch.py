@@ -24,9 +24,8 @@ def train(
     graph: bool = False,
     device: str = "cpu",
 ) -> Any:
-    torch.set_default_device(device)
     layers = [part for n, k in pairwise(case.sizes) for part in (torch.nn.Linear(n, k), torch.nn.ReLU())]
-    model = torch.nn.Sequential(*layers[:-1])
+    model = torch.nn.Sequential(*layers[:-1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused, capturable=graph)
     data = TensorDataset(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
     batches = DataLoader(data, case.batch, shuffle=True) if loader else Rows(data, case.batch)
@@ -53,7 +52,7 @@ def train(
     @in_chunks
     @torch.inference_mode()
     def predict(x: Any) -> Any:
-        return model(torch.from_numpy(x).to(device)).cpu().numpy()
+        return model(torch.from_numpy(x)).numpy()
 
     return predict
 
@@ -85,4 +84,5 @@ class Rows:
         self.data, self.batch = data, batch
 
     def __iter__(self) -> Any:
-        return (self.data[rows] for rows in torch.randperm(len(self.data)).split(self.batch))
+        order = torch.randperm(len(self.data), device=self.data.tensors[0].device)
+        return (self.data[rows] for rows in order.split(self.batch))
