@@ -42,7 +42,7 @@ class Program:
     metrics : mapping of str to callable
         ``sums(pred, y, weight) -> array``: what else is tallied.
     rule : callable
-        The optimizer's ``f(w, g, *slots, mask, *scalars) -> (w, *slots)``.
+        The optimizer's ``rule(xp)``, which gives ``f(w, g, *slots, mask, *scalars) -> (w, *slots)``.
     l1, l2 : float
         Factors of sum(mask |w|) and sum(mask w^2), added to the loss that is minimised.
     clip_norm, clip_value : float or None
@@ -186,7 +186,7 @@ class Program:
             g = clip_by_value(g, self.clip_value)
         if self.clip_norm is not None:
             g = clip_by_norm(g, self.clip_norm)
-        w, *slots = self.rule(w, g, *slots, mask, *scalars)
+        w, *slots = self.rule(namespace(w))(w, g, *slots, mask, *scalars)
         return w, tuple(slots)
 
 

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -672,9 +672,9 @@ class Trainer:
 
     def _set_up(self) -> None:
         """Compile the programs of a bound model."""
-        rule = self.optimizer.rule(self.backend.namespace)
         sums = {metric.name: metric.sums for metric in self._metrics}
         loss = self._loss.placed(lambda values: self.backend.asarray(np.asarray(values), self.dtype))
+        rule = cache(self.optimizer.rule)
         program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))

@@ -109,8 +109,12 @@ def test_cupy_of_a_number_that_does_not_exist(fresh, monkeypatch):
     fake_cupy(monkeypatch, 2)
     assert backend("cupy:1").name == "cupy:1"
     assert backend("cupy").name == "cupy"
-    for name in "cupy:2", "cupy:-1", "cupy:gpu":
-        with pytest.raises(BackendError, match=r"takes a GPU number in \[0, 2\), got"):
+    assert backend("cupy:tf32").machine.tf32 and not backend("cupy").machine.tf32
+    assert backend("cupy:0:tf32").name == "cupy:tf32"
+    assert backend("cupy:1:bfloat16").name == "cupy:1:bfloat16" and backend("cupy:1:bfloat16").machine.half
+    expected = r"takes a GPU number in \[0, 2\) and one of float32, tf32, bfloat16, got"
+    for name in "cupy:2", "cupy:-1", "cupy:gpu", "cupy:2:tf32", "cupy:1:float16":
+        with pytest.raises(BackendError, match=expected):
             backend(name)
     fake_cupy(monkeypatch, 0)
     with pytest.raises(BackendError, match="no CUDA GPU.*or use backend='numpy'"):

@@ -1,16 +1,18 @@
-"""CuPy: CUDA GPUs by index."""
+"""CuPy: CUDA GPUs by index; steps run in kernels of their own."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from anyback.arrays import Array, prefer
 from anyback.backends.base import Backend, BackendError, first_line
+from anyback.backends.cuda import PRECISIONS, CudaMachine
+from anyback.engine.device import Compiled, Stepped
 
 __all__ = ["connect"]
 
@@ -37,11 +39,13 @@ class _Namespace:
 
 
 class CupyBackend(Backend):
-    """Arrays of CuPy, on one CUDA device."""
+    """Arrays of CuPy, on one CUDA device; `precision` says how products of float32 are made."""
 
-    def __init__(self, cupy: Any, namespace: Any, index: int) -> None:
+    def __init__(self, cupy: Any, namespace: Any, index: int, precision: str = "float32") -> None:
         self.cupy, self.namespace, self.device = cupy, namespace, cupy.cuda.Device(index)
-        self.name = f"cupy:{index}" if index else "cupy"
+        parts = ["cupy"] + [str(index)] * (index > 0) + [precision] * (precision != "float32")
+        self.name = ":".join(parts)
+        self.machine = CudaMachine(cupy, self.device, precision)
 
     def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
         """Return a copy of `x` in the memory of the GPU."""
@@ -59,8 +63,18 @@ class CupyBackend(Backend):
             return f(*arguments)
 
     def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
-        """Run `step` on this device."""
-        return partial(self.call, step)
+        """Return `step` as it runs in kernels of its own once it has been called a few times."""
+        return Compiled(step, self.machine, donate, fresh)
+
+    def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
+        """Return the steps as they run one after the other, each as one CUDA graph."""
+        return Stepped(step, self.machine, donate)
+
+    def release(self, *compiled: Callable[..., Any]) -> None:
+        """Let go of the arrays that compiled steps were laid out on."""
+        for one in compiled:
+            if isinstance(one, Compiled | Stepped):
+                one.release()
 
     @property
     def wide(self) -> str:
@@ -73,7 +87,10 @@ class CupyBackend(Backend):
 
 
 def connect(device: str | None) -> Backend:
-    """Return the backend of GPU number `device`, or say why there is none."""
+    """Return the backend of GPU number `device`, or say why there is none.
+
+    ``tf32`` or ``bfloat16`` at the end, as in ``1:tf32`` or alone, is how products of float32 are made.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):  # CuPy warns of every optional library it lacks
             import cupy
@@ -89,10 +106,27 @@ def connect(device: str | None) -> Backend:
         raise BackendError(f"{nothing}; {first_line(error)}): {INSTALL}") from error
     if not count:
         raise BackendError(f"{nothing}): {INSTALL}")
-    number = "0" if device is None else device
-    if not number.isdecimal() or int(number) >= count:
-        raise BackendError(f"backend 'cupy:INDEX' takes a GPU number in [0, {count}), got {device!r}")
-    return CupyBackend(cupy, _preferred(cupy, namespace), int(number))
+    index, precision = _parts(device)
+    if not index.isdecimal() or int(index) >= count or precision not in PRECISIONS:
+        raise BackendError(
+            f"backend 'cupy:INDEX:PRECISION' takes a GPU number in [0, {count}) and one of "
+            f"{', '.join(PRECISIONS)}, got {device!r}"
+        )
+    return CupyBackend(cupy, _preferred(cupy, namespace), int(index), precision)
+
+
+def _parts(device: str | None) -> tuple[str, str]:
+    """Return the number of a GPU and the precision, of what follows the library's name.
+
+    Examples
+    --------
+    >>> _parts(None), _parts("1"), _parts("tf32"), _parts("1:bfloat16")
+    (('0', 'float32'), ('1', 'float32'), ('0', 'tf32'), ('1', 'bfloat16'))
+    """
+    first, colon, last = (device or "0").partition(":")
+    if colon:
+        return first, last
+    return (first, "float32") if first.isdecimal() else ("0", first)
 
 
 def _driver(cupy: Any) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "is_reshape",
     "record",
     "resolved",
+    "with_others",
 ]
 
 # What stays a Python number, and so takes the dtype of the array it meets; NumPy's float64 is no such number.
@@ -289,7 +290,7 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         places = place if isinstance(place, tuple) else (place,)
         if any(isinstance(p, Recorded | np.ndarray | list) for p in places):
             raise NotRecordable("it takes elements at places that are arrays")
-        return _note("view", partial(_part, place), self)
+        return _note("view", partial(_part, places), self)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -471,8 +472,10 @@ class _Namespace:
 
     @staticmethod
     def take(x: Any, rows: Any, axis: Any = None) -> Any:
-        # Rows that are an argument were checked by whoever gave them; others NumPy has to check.
-        checked = axis == 0 and isinstance(rows, Recorded) and rows.node.kind == "input"
+        # Rows that are an argument were checked by whoever gave them; others NumPy has to check, but a GPU
+        # checks none.
+        on_host = isinstance(x, Recorded | np.ndarray)
+        checked = axis == 0 and isinstance(rows, Recorded) and (rows.node.kind == "input" or not on_host)
         return _note("take", _rows, x, rows) if checked else _call(np.take, x, rows, axis=axis)
 
     @staticmethod
@@ -512,19 +515,27 @@ def _call(f: Callable[..., Any], *args: Any, **options: Any) -> Any:
     if all(isinstance(x, Recorded) for x in args):
         return _note("call", partial(f, **options), *args)
     places = [i for i, x in enumerate(args) if isinstance(x, Recorded)]
-    return _note("call", partial(_with, f, args, places, options), *(args[i] for i in places))
+    return _note("call", partial(with_others, f, args, places, options), *(args[i] for i in places))
 
 
-def _with(f: Any, args: Sequence[Any], places: Sequence[int], options: Mapping[str, Any], *given: Any) -> Any:
-    """Call a function with what was given for it and arrays in some places."""
+def with_others(
+    f: Any, args: Sequence[Any], places: Sequence[int], options: Mapping[str, Any], *given: Any
+) -> Any:
+    """Call a function with what was given for it and arrays in some places.
+
+    Examples
+    --------
+    >>> int(with_others(np.clip, [None, 0, 1], [0], {}, 3))
+    1
+    """
     filled = list(args)
     for i, x in zip(places, given, strict=True):
         filled[i] = x
     return f(*filled, **options)
 
 
-def _part(place: Any, x: Any) -> Any:
-    return x[place]
+def _part(places: tuple[Any, ...], x: Any) -> Any:
+    return x[places if Ellipsis in places else (*places, ...)]  # an array even of one element
 
 
 def _reshaped(shape: Any, x: Any) -> Any:

@@ -1,0 +1,523 @@
+"""CUDA C of fused kernels: what a GPU is given to compile.
+
+Sizes are known when a step is recorded, and so they are constants of the source. A kernel without reductions
+has one thread for each element. One with reductions has a group of threads, `lanes`, for each sum: they go
+through its elements together, put what each has found together in shared memory, and go through them once
+more for what depends on it. What was computed on the way is computed again rather than stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyback.engine.fusion import Fused, Kernel, Sight, in_c_order, is_number
+from anyback.engine.recording import Node, resolved
+
+__all__ = ["PREAMBLE", "Launch", "emit", "feed", "known"]
+
+THREADS = 256
+
+_TYPES = {
+    "b1": "bool",
+    "i1": "signed char",
+    "i2": "short",
+    "i4": "int",
+    "i8": "long long",
+    "u1": "unsigned char",
+    "u2": "unsigned short",
+    "u4": "unsigned int",
+    "u8": "unsigned long long",
+    "f4": "float",
+    "f8": "double",
+}
+# Of numbers of one type {t}; what C would do otherwise than NumPy is spelled out.
+_ANY = {
+    np.equal: "{0} == {1}",
+    np.not_equal: "{0} != {1}",
+    np.less: "{0} < {1}",
+    np.less_equal: "{0} <= {1}",
+    np.greater: "{0} > {1}",
+    np.greater_equal: "{0} >= {1}",
+    np.logical_not: "!{0}",
+    np.logical_and: "{0} && {1}",
+    np.logical_or: "{0} || {1}",
+    np.logical_xor: "!{0} != !{1}",
+}
+_NUMBERS = _ANY | {
+    np.maximum: "({0} != {0} || {0} > {1}) ? {0} : {1}",
+    np.minimum: "({0} != {0} || {0} < {1}) ? {0} : {1}",
+    np.positive: "{0}",
+    np.isnan: "{0} != {0}",
+    np.isfinite: "{0} - {0} == 0",
+    np.isinf: "{0} == {0} && {0} - {0} != 0",
+}
+_REALS = (
+    _NUMBERS
+    | {
+        np.add: "{0} + {1}",
+        np.subtract: "{0} - {1}",
+        np.multiply: "{0} * {1}",
+        np.true_divide: "{0} / {1}",
+        np.negative: "-{0}",
+        np.square: "{0} * {0}",
+        np.reciprocal: "1 / {0}",
+        np.absolute: "fabs({0})",
+        np.sign: "{0} != {0} ? {0} : ({t})(({0} > 0) - ({0} < 0))",
+        np.power: "pow({0}, {1})",
+        np.arctan2: "atan2({0}, {1})",
+        np.hypot: "hypot({0}, {1})",
+        np.copysign: "copysign({0}, {1})",
+        np.arctan: "atan({0})",
+        np.arcsin: "asin({0})",
+        np.arccos: "acos({0})",
+        np.arcsinh: "asinh({0})",
+        np.arccosh: "acosh({0})",
+        np.arctanh: "atanh({0})",
+    }
+    | {
+        getattr(np, name): name + "({0})"
+        for name in (
+            *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt"),
+            *("sin", "cos", "tan", "sinh", "cosh", "tanh", "floor", "ceil", "trunc", "rint"),
+        )
+    }
+)
+# Integers wrap around, which in C only unsigned ones do.
+_INTEGERS = _NUMBERS | {
+    np.add: "({t})((unsigned {t}){0} + (unsigned {t}){1})",
+    np.subtract: "({t})((unsigned {t}){0} - (unsigned {t}){1})",
+    np.multiply: "({t})((unsigned {t}){0} * (unsigned {t}){1})",
+    np.negative: "({t})(0 - (unsigned {t}){0})",
+    np.square: "({t})((unsigned {t}){0} * (unsigned {t}){0})",
+    np.absolute: "{0} < 0 ? ({t})(0 - (unsigned {t}){0}) : {0}",
+    np.bitwise_and: "{0} & {1}",
+    np.bitwise_or: "{0} | {1}",
+    np.bitwise_xor: "{0} ^ {1}",
+    np.invert: "~{0}",
+    np.left_shift: "{1} < 8 * sizeof({t}) ? ({t})((unsigned {t}){0} << {1}) : ({t})0",
+    np.right_shift: "{0} >> ({1} < 8 * sizeof({t}) ? {1} : ({t})(8 * sizeof({t}) - 1))",
+}
+_BOOLEANS = _ANY | {
+    np.bitwise_and: "{0} && {1}",
+    np.bitwise_or: "{0} || {1}",
+    np.bitwise_xor: "{0} != {1}",
+    np.invert: "!{0}",
+}
+_SPELLINGS: dict[str, dict[Any, str]] = {
+    "f4": _REALS,
+    "f8": _REALS,
+    "i4": _INTEGERS,
+    "i8": _INTEGERS,
+    "b1": _BOOLEANS,
+}
+_REDUCTIONS = {np.add: "Sum", np.maximum: "Largest", np.minimum: "Smallest"}
+
+PREAMBLE = """
+#define INFINITE __longlong_as_double(0x7ff0000000000000LL)
+// The upper half of a float, rounded to even.
+__device__ unsigned short bfloat16(float x) {
+  const unsigned int bits = __float_as_uint(x);
+  return x != x ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+struct Sum {
+  template <class T> __device__ T operator()(T a, T b) const { return a + b; }
+};
+struct Largest {
+  template <class T> __device__ T operator()(T a, T b) const { return (a != a || a > b) ? a : b; }
+};
+struct Smallest {
+  template <class T> __device__ T operator()(T a, T b) const { return (a != a || a < b) ? a : b; }
+};
+// What all lanes have found, put together by f; lane l of sum s is thread s * LANES + l, or l * SUMS + s.
+template <int SUMS, int LANES, bool SIDE_BY_SIDE, class T, class F>
+__device__ T together(T found, F f, int sum, int lane) {
+  __shared__ T all[SUMS * LANES];
+  const int step = SIDE_BY_SIDE ? SUMS : 1;
+  T* mine = all + (SIDE_BY_SIDE ? sum : sum * LANES);
+  mine[lane * step] = found;
+  __syncthreads();
+  for (int half = LANES / 2; half > 0; half /= 2) {
+    if (lane < half) mine[lane * step] = f(mine[lane * step], mine[(lane + half) * step]);
+    __syncthreads();
+  }
+  found = mine[0];
+  __syncthreads();
+  return found;
+}
+"""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel as it is started.
+
+    Attributes
+    ----------
+    name : str
+        Of the function in the source.
+    grid, block : tuple of int
+        Blocks, and threads of a block.
+    buffers : tuple of Node
+        Whose memory its arguments are, in order; None is the table of numbers.
+    """
+
+    name: str
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    buffers: tuple[Node | None, ...]
+
+
+def known(node: Node) -> bool:
+    """Whether there is C for an operation.
+
+    Examples
+    --------
+    >>> from anyback.engine.recording import record
+    >>> [known(node) for node in record(lambda x: np.sort(x + 1.0), np.ones(2)).nodes]
+    [True, False]
+    """
+    arrays = [arg for arg in (node, *node.args) if not isinstance(arg, int | float) and not is_number(arg)]
+    dtypes = [getattr(a, "value", a).dtype for a in arrays]
+    if not all(dtype.isnative and dtype.str[1:] in _TYPES for dtype in dtypes):
+        return False
+    if node.kind == "reduce":
+        return node.f in _REDUCTIONS and node.value.dtype.kind in "if"
+    return node.kind in ("cast", "half", "take", "where") or (
+        node.kind == "ufunc" and _spelled(node) is not None
+    )
+
+
+def emit(fused: Fused, numbers: Sequence[Node]) -> tuple[str, list[Launch | Node]]:
+    """Return the source of all kernels of a step, and how they are started.
+
+    Parameters
+    ----------
+    fused : Fused
+        What `fuse` gives.
+    numbers : sequence of Node
+        The Python numbers among the inputs and what is computed of them, in the order in which a table of
+        words of 8 bytes holds them.
+
+    Returns
+    -------
+    source : str
+        CUDA C, after `PREAMBLE`.
+    launches : list of Launch and Node
+        In order; nodes are products and calls.
+    """
+    sources, launches = list[str](), list[Launch | Node]()
+    for step in fused.steps:
+        if isinstance(step, Kernel):
+            source, launch = _Source(f"step{len(launches)}", step, fused, numbers).whole()
+            sources.append(source)
+            launches.append(launch)
+        else:
+            launches.append(step)
+    return "".join(sources), launches
+
+
+def feed(arrays: Sequence[tuple[int, np.dtype]]) -> str:
+    """Return the source of the kernel that takes the next row of several tables.
+
+    Its arguments are the number of the row, which goes on by one, and for each of `arrays`, given by size and
+    dtype, the table and where the row goes.
+    """
+    types = [_TYPES[dtype.str[1:]] for _, dtype in arrays]
+    given = "".join(f", const {t}* from{k}, {t}* to{k}" for k, t in enumerate(types))
+    loop = "for (long long j = threadIdx.x; j < {n}; j += blockDim.x) to{k}[j] = from{k}[row * {n} + j];"
+    loops = "\n  ".join(loop.format(n=size, k=k) for k, (size, _) in enumerate(arrays))
+    return f"""
+extern "C" __global__ void feed(long long* next{given}) {{
+  const long long row = *next;
+  __syncthreads();
+  {loops}
+  if (threadIdx.x == 0) *next = row + 1;
+}}
+"""
+
+
+def _spelled(node: Node) -> tuple[str, Sequence[np.dtype]] | None:
+    """Return how a ufunc is written in C, and the dtypes of what it takes and gives."""
+    dtypes = resolved(node.f, (getattr(arg, "value", arg) for arg in node.args))
+    table = _SPELLINGS.get(dtypes[0].str[1:], {})
+    if len({*dtypes[:-1]}) > 1 or node.f not in table or any(d.str[1:] not in _TYPES for d in dtypes):
+        return None
+    return table[node.f], dtypes
+
+
+class _Source:
+    """The source of one kernel."""
+
+    def __init__(self, name: str, kernel: Kernel, fused: Fused, numbers: Sequence[Node]) -> None:
+        self.name, self.kernel, self.fused, self.numbers = name, kernel, fused, numbers
+        self.names = {node: f"v{i}" for i, node in enumerate(kernel.roles)}
+        self.buffers: dict[Node | None, str] = {}
+        self.written: set[Node | None] = set()
+        axes = kernel.axes
+        self.sums = [axis for axis in range(len(kernel.shape)) if axis not in axes]
+        # Threads side by side read elements side by side: lanes where the last axis is reduced, else sums.
+        self.by_lanes = bool(axes) and (axes[-1] == len(kernel.shape) - 1 or kernel.outer == 1)
+        most = min(1024 if kernel.outer < 64 else THREADS, _power_of_two(kernel.inner // kernel.parts))
+        self.lanes = most if self.by_lanes else min(32, most)
+        self.together = max(1, THREADS // self.lanes)
+        if not self.by_lanes:
+            self.together = min(32, _power_of_two(kernel.outer))
+            self.lanes = min(_power_of_two(kernel.inner // kernel.parts), 1024 // self.together)
+        self.index = "int" if max(self._extents()) < 1 << 30 else "long long"
+
+    def whole(self) -> tuple[str, Launch]:
+        kernel = self.kernel
+        body = self._reducing() if kernel.axes else self._mapping()
+        lines = "\n  ".join(body)
+        given = ", ".join(self._parameter(b, name) for b, name in self.buffers.items())
+        source = f'\nextern "C" __global__ void {self.name}({given}) {{\n  {lines}\n}}\n'
+        if kernel.axes:
+            grid = (-(-kernel.outer // self.together), kernel.parts)
+            block = (self.together * self.lanes,)
+        else:
+            grid, block = (-(-kernel.size // THREADS), 1), (THREADS,)
+        return source, Launch(self.name, grid, block, tuple(self.buffers))
+
+    def _mapping(self) -> Iterator[str]:
+        yield f"const {self.index} i = ({self.index})blockIdx.x * {THREADS} + threadIdx.x;"
+        yield f"if (i >= {self.kernel.size}) return;"
+        yield from self._computed(list(self.kernel.roles))
+        yield from self._stores([node for node in self.kernel.roles if node in self.fused.stored], "")
+
+    def _reducing(self) -> Iterator[str]:
+        kernel, index = self.kernel, self.index
+        sum_, lane = f"threadIdx.x / {self.lanes}", f"threadIdx.x % {self.lanes}"
+        if not self.by_lanes:
+            sum_, lane = f"threadIdx.x % {self.together}", f"threadIdx.x / {self.together}"
+        yield f"const int s = {sum_}, lane = {lane};"
+        yield f"const {index} at = ({index})blockIdx.x * {self.together} + s;"
+        yield f"const {index} o = at < {kernel.outer} ? at : {kernel.outer - 1};"
+        first, last = "lane", str(kernel.inner)
+        if kernel.parts > 1:
+            part = -(-kernel.inner // kernel.parts)
+            yield f"const {index} begin = ({index})blockIdx.y * {part};"
+            yield f"const {index} end = begin + {part} < {last} ? begin + {part} : {last};"
+            first, last = "begin + lane", "end"
+        loop = f"for ({index} j = {first}; j < {last}; j += {self.lanes}) {{"
+        stages, roles = self._stages(), kernel.roles
+        for stage in range(max(stages.values()) + 1):
+            early = [n for n, role in roles.items() if role == "sums" and stages[n] == stage]
+            yield from self._computed(early)
+            found = [n for n, role in roles.items() if role == "reduction" and stages[n] == stage]
+            every = [n for n, role in roles.items() if role == "all" and stages[n] == stage]
+            stored = [n for n in every if n in self.fused.stored]
+            if found or stored:
+                for node in found:
+                    yield f"{self._type(node)} {self.names[node]} = {_identity(node)};"
+                lines = list(self._each(found, stored))
+                linear = [f"const {index} i = {self._linear()};"]
+                used = any(re.search(r"\bi\b", line) for line in lines)
+                yield from [loop, *("  " + line for line in linear * used + lines), "}"]
+            side = "false" if self.by_lanes else "true"
+            for node in found:
+                name, f = self.names[node], _REDUCTIONS[node.f]
+                yield f"{name} = together<{self.together}, {self.lanes}, {side}>({name}, {f}(), s, lane);"
+        outside = [n for n, role in roles.items() if role != "all" and n in self.fused.stored]
+        yield from self._stores(outside, f"lane == 0 && at < {kernel.outer}")
+
+    def _each(self, found: Sequence[Node], stored: Sequence[Node]) -> Iterator[str]:
+        """Yield what is done with each element of a sum."""
+        kernel, needed = self.kernel, self._needed([*found, *stored])
+        yield from self._computed([n for n, role in kernel.roles.items() if n in needed and role == "all"])
+        for node in found:
+            name, f = self.names[node], _REDUCTIONS[node.f]
+            x = self._operand(node.args[0], node.value.dtype, kernel.shape, "all")
+            yield f"{name} = {f}()({name}, {x});"
+        yield from self._stores(stored, f"at < {kernel.outer}")
+
+    # --- what is computed, and when -----------------------------------------------------------------------
+
+    def _stages(self) -> dict[Node, int]:
+        """Return of each operation how many rounds of reductions come before it."""
+        stages: dict[Node, int] = {}
+        roles = self.kernel.roles
+        for node in roles:
+            before = [stages[root] + (roles[root] == "reduction") for root in self._inside(node)]
+            stages[node] = max(before, default=0)
+        return stages
+
+    def _inside(self, node: Node) -> list[Node]:
+        """Return the operands that this kernel makes."""
+        args = [arg for arg in node.args if isinstance(arg, Node) and not is_number(arg)]
+        roots = [self.fused.sights.of(arg).root for arg in args]
+        return [root for root in roots if root in self.kernel.roles]
+
+    def _needed(self, nodes: Sequence[Node]) -> set[Node]:
+        """Return operations, and those that they need, of the same element."""
+        needed, rest = set(nodes), list(nodes)
+        while rest:
+            for root in self._inside(rest.pop()):
+                if self.kernel.roles[root] == "all" and root not in needed:
+                    needed.add(root)
+                    rest.append(root)
+        return needed
+
+    def _computed(self, nodes: Sequence[Node]) -> Iterator[str]:
+        for node in nodes:
+            yield f"const {self._type(node)} {self.names[node]} = {self._expression(node)};"
+
+    def _expression(self, node: Node) -> str:
+        role, shape = self.kernel.roles[node], node.value.shape
+        if node.kind == "take":
+            return self._taken(node)
+        if node.kind == "cast":
+            return self._operand(node.args[0], node.value.dtype, shape, role)
+        if node.kind == "half":
+            return f"bfloat16({self._operand(node.args[0], np.dtype(np.float32), shape, role)})"
+        if node.kind == "where":
+            condition = self._operand(node.args[0], np.dtype(bool), shape, role)
+            x, y = (self._operand(arg, node.value.dtype, shape, role) for arg in node.args[1:])
+            return f"{condition} ? {x} : {y}"
+        spelled = _spelled(node)
+        assert spelled is not None
+        text, dtypes = spelled
+        operands = [
+            self._operand(arg, dtype, shape, role) for arg, dtype in zip(node.args, dtypes, strict=False)
+        ]
+        return text.format(*operands, t=_TYPES[dtypes[0].str[1:]])
+
+    def _operand(self, arg: Any, dtype: np.dtype, shape: tuple[int, ...], role: str) -> str:
+        """Return an operand as a value of a dtype."""
+        t = _TYPES[dtype.str[1:]]
+        if not isinstance(arg, Node):
+            return f"({t})({_literal(arg)})"
+        if is_number(arg):
+            kind = "double" if isinstance(arg.value, float) else "long long"
+            return f"({t})((const {kind}*){self._buffer(None)})[{self.numbers.index(arg)}]"
+        sight = self.fused.sights.of(arg)
+        if sight.root in self.kernel.roles:
+            value, found = self.names[sight.root], sight.root.value.dtype
+        else:
+            value, found = self._element(sight.root, self._at(sight, shape, role)), sight.root.value.dtype
+        return value if found == dtype else f"({t}){value}"
+
+    def _taken(self, node: Node) -> str:
+        x, rows = (self.fused.sights.of(arg) for arg in node.args)
+        shape, role = node.value.shape, self.kernel.roles[node]
+        padded = Sight(rows.root, rows.offset, shape, (*rows.strides, *[0] * (len(shape) - len(rows.shape))))
+        row = self._element(rows.root, self._at(padded, shape, role))
+        rest = Sight(x.root, x.offset, shape, (*[0] * len(rows.shape), *x.strides[1:]))
+        place = f"(long long){row} * {x.strides[0]} + {self._at(rest, shape, role)}"
+        return self._element(x.root, place)
+
+    # --- where it is --------------------------------------------------------------------------------------
+
+    def _stores(self, nodes: Sequence[Node], condition: str) -> Iterator[str]:
+        for node in nodes:
+            role, shape = self.kernel.roles[node], node.value.shape
+            root, offset, strides = self.fused.places.get(node, (node, 0, in_c_order(shape)))
+            if role == "reduction":  # its axes may have gone
+                role, shape, strides = "sums", (self.kernel.outer,), (1,)
+            place = self._at(Sight(node, offset, shape, strides), shape, role)
+            if "parts" in node.options:
+                place = f"blockIdx.y * ({self.index}){self.kernel.outer} + {place}"
+            self.written.add(root)
+            text = f"{self._buffer(root)}[{place}] = {self.names[node]};"
+            yield f"if ({condition}) {text}" if condition else text
+
+    def _element(self, root: Node, place: str) -> str:
+        whole, offset, strides = self.fused.places.get(root, (root, 0, ()))
+        return f"{self._buffer(whole)}[{f'{offset} + ' if offset else ''}{place}]"
+
+    def _buffer(self, root: Node | None) -> str:
+        return self.buffers.setdefault(root, f"p{len(self.buffers)}")
+
+    def _parameter(self, root: Node | None, name: str) -> str:
+        if root is None:
+            return f"const long long* {name}"
+        const = "" if root in self.written else "const "
+        return f"{const}{_TYPES[root.value.dtype.str[1:]]}* {name}"
+
+    def _type(self, node: Node) -> str:
+        return _TYPES[node.value.dtype.str[1:]]
+
+    def _at(self, sight: Sight, shape: tuple[int, ...], role: str) -> str:
+        """Return the place of an operand's element for the element of `shape` that is computed now."""
+        strides, kernel = sight.along(shape), self.kernel
+        if role == "all" and kernel.axes and shape == kernel.shape:
+            parts = [
+                _decoded("o", [(shape[a], strides[a]) for a in self.sums]),
+                _decoded("j", [(shape[a], strides[a]) for a in kernel.axes]),
+            ]
+        else:
+            parts = [_decoded("i" if role == "all" else "o", list(zip(shape, strides, strict=True)))]
+        terms = [part for part in parts if part != "0"]
+        return " + ".join([*terms, *[str(sight.offset)] * (sight.offset > 0 or not terms)])
+
+    def _linear(self) -> str:
+        """Return the number of the element for sum o and its element j."""
+        shape, strides = self.kernel.shape, in_c_order(self.kernel.shape)
+        o = _decoded("o", [(shape[a], strides[a]) for a in self.sums])
+        return f"{o} + {_decoded('j', [(shape[a], strides[a]) for a in self.kernel.axes])}"
+
+    def _extents(self) -> Iterator[int]:
+        """Yield how many elements the arrays have that it goes through."""
+        yield self.kernel.size
+        for node in self.kernel.roles:
+            for arg in node.args:
+                if isinstance(arg, Node) and not is_number(arg):
+                    yield self.fused.sights.of(arg).root.value.size
+            yield self.fused.places.get(node, (node,))[0].value.size
+
+
+def _decoded(i: str, axes: Sequence[tuple[int, int]]) -> str:
+    """Return the sum of coordinate times stride of element number `i` in C order.
+
+    Examples
+    --------
+    >>> _decoded("i", [(4, 3), (3, 1)]), _decoded("i", [(4, 0), (3, 1)])
+    ('i', 'i % 3')
+    """
+    merged: list[tuple[int, int]] = []
+    for n, stride in axes:
+        if n == 1:
+            continue
+        if merged and merged[-1][1] == n * stride:
+            merged[-1] = merged[-1][0] * n, stride
+        else:
+            merged.append((n, stride))
+    terms, below = list[str](), 1
+    for k, (n, stride) in enumerate(reversed(merged)):
+        if stride:
+            x = f"{i} / {below}" if below > 1 else i
+            x = f"{x} % {n}" if k < len(merged) - 1 else x
+            terms.append(x if stride == 1 else f"({x}) * {stride}")
+        below *= n
+    return " + ".join(terms) or "0"
+
+
+def _literal(x: float) -> str:
+    """Return a Python number in C."""
+    if isinstance(x, bool) or (isinstance(x, int) and -(1 << 31) < x < 1 << 31):
+        return str(int(x))
+    if isinstance(x, int):
+        return f"{x}LL" if x > -(1 << 63) else f"(-{(1 << 63) - 1}LL - 1)"
+    if x != x or x in (float("inf"), float("-inf")):
+        return "INFINITE - INFINITE" if x != x else f"{'-' if x < 0 else ''}INFINITE"
+    return x.hex() if x >= 0 and str(x)[0] != "-" else f"-{(-x).hex()}"
+
+
+def _identity(node: Node) -> str:
+    """Return what changes nothing in a reduction."""
+    if node.f is np.add:
+        return "0"
+    dtype = node.value.dtype
+    if dtype.kind == "f":
+        return "-INFINITE" if node.f is np.maximum else "INFINITE"
+    info = np.iinfo(dtype)
+    return _literal(int(info.min if node.f is np.maximum else info.max))
+
+
+def _power_of_two(n: int) -> int:
+    """Return the smallest power of two that is at least n, up to 1024."""
+    return min(1024, 1 << max(0, n - 1).bit_length())

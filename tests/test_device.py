@@ -1,0 +1,539 @@
+"""Kernels of a GPU, without one: their source run by an emulator, and read by NVIDIA's compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import warnings
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from emulated_gpu import COMPILER, Emulated, EmulatedGPU
+
+import anyback as ab
+from anyback import activations, losses, optimizers
+from anyback.arrays import namespace
+from anyback.backends.cuda import Blas, CudaMachine
+from anyback.engine import device
+from anyback.engine.cuda import Launch
+from anyback.engine.device import Compiled, Program, Stepped
+from anyback.random import Key
+from anyback.trees import leaves
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="the emulator needs a C++ compiler")
+
+rng = np.random.default_rng(5)
+X = rng.normal(size=(200, 12))
+LABELS = np.arange(200) % 3
+WEIGHT = np.linspace(0.5, 1.5, 200)
+X[:, :3] += 2.0 * np.eye(3)[LABELS]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Compile with the first call."""
+    monkeypatch.setattr(device, "PLAIN", 1)
+
+
+def agree(f, *args, donate=0, rtol=1e-12, machine=None):
+    """Run a program twice, as first and as later call, and compare with the plain function."""
+    expected = leaves(f(*args))
+    program = Program(f, args, machine or EmulatedGPU(), donate, 0)
+    for _ in range(2):
+        copies = tuple(np.array(x) if isinstance(x, np.ndarray) else x for x in args)
+        for a, b in zip(leaves(program(copies)), expected, strict=True):
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+            size = np.max(np.abs(b), initial=0.0, where=np.isfinite(b))
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * size)
+    return program
+
+
+MODELS = {
+    "plain": (ab.MLP([16], 3), {}),
+    "batch": (
+        ab.Sequential(
+            [ab.Dense(16, bias=False), ab.BatchNorm(), ab.Activation("gelu"), ab.Dropout(0.2), ab.Dense(3)]
+        ),
+        {"metrics": ["accuracy"], "clip_norm": 0.5},
+    ),
+    "residual": (
+        ab.Sequential(
+            [
+                ab.Dense(8),
+                ab.Residual(ab.Sequential([ab.LayerNorm(), ab.Dense(8), ab.Activation("tanh")])),
+                ab.Dense(3),
+            ]
+        ),
+        {"optimizer": ab.AdamW(weight_decay=0.1), "l1": 1e-4, "l2": 1e-3, "clip_value": 0.05},
+    ),
+    "weighted": (
+        ab.MLP([8], 3),
+        {"loss": partial(losses.softmax_cross_entropy, class_weight=[1.0, 2.0, 0.5], label_smoothing=0.1)},
+    ),
+    "gathered": (ab.MLP([8], 3, dropout=0.3), {"accumulate": 3}),
+}
+
+
+def trained(model, backend, dtype, *, accumulate=1, weight=WEIGHT, **options):
+    trainer = ab.Trainer(
+        model, **({"loss": "softmax_cross_entropy", "seed": 3} | options), backend=backend, dtype=dtype
+    )
+    trainer.fit(
+        X,
+        LABELS,
+        epochs=3,
+        batch_size=32,
+        sample_weight=weight,
+        validation_split=0.2,
+        accumulate=accumulate,
+        verbose=0,
+    )
+    return trainer
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize("name", MODELS)
+def test_training_ends_as_the_plain_formulas_do(name, dtype, tolerance):
+    model, options = MODELS[name]
+    gpu = Emulated()
+    ours, plain = (trained(model, backend, dtype, **options) for backend in (gpu, "numpy"))
+    assert gpu.machine.launched, "nothing ran in kernels"
+    np.testing.assert_allclose(ours.weights, plain.weights, rtol=0, atol=tolerance)
+    for (key, a), (_, b) in zip(ours.statistics().items(), plain.statistics().items(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance, err_msg=key)
+    for row, other in zip(ours.history, plain.history, strict=True):
+        assert row == pytest.approx(other, rel=10 * tolerance)
+    np.testing.assert_allclose(ours.predict(X), plain.predict(X), rtol=0, atol=20 * tolerance)
+
+
+def test_a_step_is_seven_kernels_and_five_products():
+    gpu = Emulated()
+    trainer = trained(ab.MLP([16], 3), gpu, "float32", weight=None)
+    (program,) = (p for p in trainer._steps.one._programs.values() if isinstance(p, Program) and p.copied)
+    kernels = [launch for launch in program.launches if isinstance(launch, Launch)]
+    assert (len(kernels), len(program.launches) - len(kernels)) == (7, 5)
+
+
+def test_every_activation_loss_and_rule():
+    """One program of all of them: forward, backward, and each optimizer's rule."""
+
+    def everything(x, dy, pred, signs, unit, counts, labels, w, g, lr):
+        found = []
+        for name in activations.__all__:
+            y, vjp = getattr(activations, name)(x)
+            found += [y, vjp(dy[:, : y.shape[1]])]
+        targets = {"signs": signs, "unit interval": unit, "counts": counts, "reals": x, "labels": labels}
+        for name in losses.__all__:
+            loss = getattr(losses, name)
+            if hasattr(loss, "sums"):
+                value, _, vjp = loss.sums(pred, targets[loss.targets])
+                found += [value, vjp(0.5)]
+        for name in optimizers.__all__:
+            optimizer = getattr(optimizers, name)()
+            slots = [g * g for _ in optimizer.init(w0)]
+            found += leaves(optimizer.rule(namespace(w))(w, g, *slots, 1.0, *optimizer.at(3, lr0)[:-1], lr))
+        return tuple(found)
+
+    w0, lr0 = np.ones(5), 0.01
+    x = rng.normal(size=(6, 4)) * 2.0
+    signs, unit, counts = np.sign(x) + (x == 0.0), rng.random((6, 4)), np.floor(4.0 * rng.random((6, 4)))
+    arguments = (x, x[::-1] + 0.5, 2.0 * x[::-1] - 0.2, signs, unit, counts, np.arange(6) % 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        agree(everything, *arguments, w0, rng.normal(size=5), 0.01, rtol=1e-9)
+
+
+def test_sums_of_every_kind():
+    def sums(x, y):
+        xp = namespace(x)
+        norm = xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
+        z = y - xp.sum(y, axis=0, keepdims=True) / y.shape[0]
+        z = z / xp.sqrt(xp.sum(z * z, axis=0, keepdims=True))
+        return (
+            x / norm,
+            xp.sum(xp.abs(x)),
+            xp.max(y, axis=1, keepdims=True),
+            xp.min(y, axis=0),
+            xp.sum(xp.sum(y, axis=-1) ** 2.0),
+            xp.sum(z * z, axis=(0, 1)),
+            z,
+            xp.sum(y > 0.0, axis=0),
+            xp.max(x, axis=0),
+        )
+
+    program = agree(sums, rng.normal(size=70_001), rng.normal(size=(300, 37)), rtol=1e-11)
+    assert any(launch.grid[1] > 1 for launch in program.launches), "a long sum is made in parts"
+
+
+def test_a_population():
+    """Stacks of weights, and biases that are the same along the batch but not along the stack."""
+
+    def networks(w, b, x, y):
+        xp = namespace(w)
+        h = xp.matmul(x, w.mT) + b[..., None, :]
+        h, vjp = activations.relu(h)
+        loss, _, dloss = losses.mean_squared_error.sums(h, y)
+        dh = vjp(dloss(1.0))
+        return loss, xp.matmul(dh.mT, x), xp.sum(dh, axis=-2)
+
+    w, b = rng.normal(size=(3, 5, 4)), rng.normal(size=(3, 5))
+    agree(networks, w, b, rng.normal(size=(7, 4)), rng.normal(size=(3, 7, 5)))
+    agree(networks, w, b, rng.normal(size=(3, 7, 4)), rng.normal(size=(3, 7, 5)))
+
+
+def test_views_and_joined_arrays():
+    def turned(x, y):
+        xp = namespace(x)
+        joined = xp.concat([x, y * 2.0, x[:, ::-1]], axis=1)
+        flat = xp.concat([xp.reshape(x.mT, (-1,)), xp.reshape(y + 1.0, (-1,)), xp.sum(x, axis=0)], axis=0)
+        return (
+            joined * 3.0,
+            flat - 1.0,
+            x.mT + 1.0,
+            x[1, 2],
+            x[0] * 2.0,
+            xp.argmax(x, axis=-1),
+            xp.cumulative_sum(y, axis=1),
+        )
+
+    agree(turned, rng.normal(size=(5, 4)), rng.normal(size=(5, 3)))
+
+
+def test_numbers_and_empty_arrays():
+    def scaled(x, n, k, empty):
+        xp = namespace(x)
+        return x * n + k, xp.where(x > n * 2.0, x, float("-inf")), empty * 2.0, xp.astype(x, xp.float32)
+
+    agree(scaled, rng.normal(size=(3, 4)), 0.3, 7, np.zeros((0,)))
+
+
+def test_results_take_the_place_of_arguments():
+    machine = EmulatedGPU()
+    step = Compiled(lambda w, v, g, lr: (w - lr * (v + g), v + g), machine, donate=2)
+    w, v, g = np.ones(4), np.zeros(4), np.full(4, 0.5)
+    kept = g.copy()
+    for k in range(3):
+        w1, v1 = step(w, v, g, 0.1)
+        if k:
+            assert w1 is w and v1 is v
+        w, v = w1, v1
+    np.testing.assert_allclose(v, 1.5)
+    np.testing.assert_allclose(w, 1.0 - 0.1 * (0.5 + 1.0 + 1.5))
+    np.testing.assert_array_equal(g, kept)
+    swapped = Compiled(lambda a, b: (b, a), machine, donate=2)
+    a, b = np.arange(3.0), np.ones(3)
+    a, b = swapped(a, b)
+    np.testing.assert_array_equal(a, 1.0)
+    np.testing.assert_array_equal(b, [0.0, 1.0, 2.0])
+
+
+def test_shifted_results_do_not_overwrite_what_is_still_read():
+    def shifted(w, s):
+        xp = namespace(w)
+        return w[::-1] + xp.sum(w), s + xp.max(w)
+
+    agree(shifted, rng.normal(size=700), np.ones(()), donate=2)
+
+
+def test_graph_and_single_calls_give_the_same_bits():
+    def step(w, n, x, rows, lr, k):
+        xp = namespace(w)
+        batch = xp.take(x, rows, axis=0)
+        return w - lr * xp.sum(batch, axis=0), n + k
+
+    x, rows = rng.normal(size=(50, 6)), rng.permutation(50)
+    batches = [(rows[i : i + 5], 0.1 / (i + 1), i) for i in range(0, 50, 5)]
+    gpu = EmulatedGPU()
+    steps = Stepped(step, gpu, donate=2)
+    state = (np.ones(6), np.zeros((), np.int64))
+    alone = Program(step, (*state, x, *batches[0]), EmulatedGPU(), 2, 3)
+    expected = state
+    for batch in batches:
+        expected = alone((*expected, x, *batch))
+    found = steps((np.ones(6), np.zeros((), np.int64)), (x,), batches)
+    assert gpu.graphs == 1 and gpu.launched.count("feed") == 9
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Rows that do not follow one another in memory, and a state from elsewhere.
+    again = steps((np.ones(6), np.zeros((), np.int64)), (x,), [(r.copy(), *rest) for r, *rest in batches])
+    for a, b in zip(again, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_cannot_be_recorded_runs_plainly():
+    def chosen(x):
+        return x if float(namespace(x).sum(x)) > 0.0 else -x
+
+    f = Compiled(chosen, EmulatedGPU())
+    with pytest.warns(
+        UserWarning, match="chosen runs without kernels of its own, slower: it looks at a value"
+    ):
+        np.testing.assert_array_equal(f(np.full(3, -1.0)), 1.0)
+    np.testing.assert_array_equal(f(np.full(3, -2.0)), 2.0)
+
+
+def test_kernels_that_compute_something_else_are_not_believed(monkeypatch):
+    monkeypatch.setattr(device, "PREAMBLE", device.PREAMBLE.replace("return a + b", "return a + b * (T)0.9"))
+    f = Compiled(lambda x: namespace(x).sum(x, axis=0), EmulatedGPU())
+    with pytest.warns(UserWarning, match="they give a result of size .* that is off by"):
+        np.testing.assert_array_equal(f(np.ones((64, 3))), 64.0)
+    assert not f.believed
+
+
+def test_products_of_rounded_operands():
+    def product(x, w):
+        return namespace(x).matmul(x * 1.0, w[:40].mT)
+
+    def rounded(x):
+        bits = x.view(np.uint32).astype(np.uint64)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32).view(np.float32)
+
+    x, w = rng.normal(size=(8, 20)).astype("f4"), rng.normal(size=(50, 20)).astype("f4")
+    found = Program(product, (x, w), EmulatedGPU(half=True), 0, 0)((x, w))
+    np.testing.assert_allclose(found, rounded(x) @ rounded(w)[:40].T, rtol=1e-5, atol=1e-5)
+    assert 1e-4 < np.abs(found - x @ w[:40].T).max() < 0.1
+    gpu = Emulated(half=True)
+    ours, plain = (trained(ab.MLP([16], 3), b, "float32") for b in (gpu, "numpy"))
+    assert "bfloat16(" in gpu.machine.sources[0].split("step0")[1]
+    assert ours.history["loss"] == pytest.approx(plain.history["loss"], rel=0.02)
+
+
+def test_results_that_live_at_once_lie_apart():
+    lives = {object(): (int(a), int(a + b)) for a, b in rng.integers(0, 20, (60, 2))}
+    sizes = {node: int(n) for node, n in zip(lives, rng.integers(1, 5000, 60), strict=True)}
+    starts, room = device._arranged(sizes, lives)
+    for a in lives:
+        assert starts[a] % 256 == 0 and starts[a] + sizes[a] <= room
+        for b in lives:
+            together = lives[a][0] <= lives[b][1] and lives[b][0] <= lives[a][1]
+            apart = starts[a] + sizes[a] <= starts[b] or starts[b] + sizes[b] <= starts[a]
+            assert a is b or apart or not together
+    assert room < sum(sizes.values()), "nothing is used again"
+
+
+def test_dropout_draws_the_same_masks():
+    """Bits of the masks, not only what they come to."""
+    layer, _ = ab.Dropout(0.4).bind((30,))
+    x = np.ones((9, 30))
+    agree(lambda x, word: layer.train({}, x, Key(word))[0], x, 123456789, rtol=0)
+
+
+# --- cuBLAS ---------------------------------------------------------------------------------------------
+
+BLAS = r"""
+#include <cstddef>
+#include <cstring>
+typedef const void* In;
+typedef long long Step;
+static char order[1000];
+extern "C" {
+const char* called() { return order; }
+int cublasCreate_v2(void** handle) { *handle = order; return 0; }
+int cublasSetStream_v2(void*, void*) { strcat(order, "stream "); return 0; }
+int cublasSetWorkspace_v2(void*, void*, size_t) { strcat(order, "workspace "); return 0; }
+}
+template <class T>
+static void gemm(int ta, int tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb,
+                 T beta, T* c, int ldc) {
+  // columns first, as the documentation of cublas<t>gemm() has it
+  for (Step i = 0; i < m; i++)
+    for (Step j = 0; j < n; j++) {
+      T sum = 0;
+      for (Step l = 0; l < k; l++)
+        sum += a[ta ? l + i * lda : i + l * lda] * b[tb ? j + l * ldb : l + j * ldb];
+      c[i + j * ldc] = alpha * sum + beta;
+    }
+}
+template <class T>
+static void stack(int ta, int tb, int m, int n, int k, In alpha, In a, int lda, Step sa, In b, int ldb,
+                  Step sb, In beta, void* c, int ldc, Step sc, int count) {
+  for (Step q = 0; q < count; q++)
+    gemm<T>(ta, tb, m, n, k, *(T*)alpha, (T*)a + q * sa, lda, (T*)b + q * sb, ldb, *(T*)beta,
+            (T*)c + q * sc, ldc);
+}
+extern "C" int cublasGemmStridedBatchedEx(
+    void*, int ta, int tb, int m, int n, int k, In alpha, In a, int at, int lda, Step sa, In b, int bt,
+    int ldb, Step sb, In beta, void* c, int ct, int ldc, Step sc, int count, int compute, int algorithm) {
+  if (at != bt || bt != ct || algorithm != -1) return 7;
+  if (at == 1 && compute == 70)
+    stack<double>(ta, tb, m, n, k, alpha, a, lda, sa, b, ldb, sb, beta, c, ldc, sc, count);
+  else if (at == 0 && (compute == 68 || compute == 77))
+    stack<float>(ta, tb, m, n, k, alpha, a, lda, sa, b, ldb, sb, beta, c, ldc, sc, count);
+  else
+    return 15;
+  return 0;
+}
+extern "C" int cublasGemmEx(
+    void* h, int ta, int tb, int m, int n, int k, In alpha, In a, int at, int lda, In b, int bt, int ldb,
+    In beta, void* c, int ct, int ldc, int compute, int algorithm) {
+  return cublasGemmStridedBatchedEx(
+      h, ta, tb, m, n, k, alpha, a, at, lda, 0, b, bt, ldb, 0, beta, c, ct, ldc, 0, 1, compute, algorithm);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def blas(tmp_path_factory):
+    """A library with the functions of cuBLAS that are called, which multiplies on the host."""
+    folder = tmp_path_factory.mktemp("blas")
+    (folder / "blas.cpp").write_text(BLAS)
+    library = folder / "libblas.so"
+    subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", library, folder / "blas.cpp"], check=True)
+    loaded = ctypes.CDLL(str(library))
+    loaded.called.restype = ctypes.c_char_p
+    return loaded
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ((3, 4), (4, 5)),
+        ((1, 4), (4, 1)),
+        ((3, 1), (1, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (2, 6, 4, 5)),
+    ],
+)
+def test_products_by_cublas(blas, x, y, dtype):
+    x, y = rng.normal(size=x).astype(dtype), rng.normal(size=y).astype(dtype)
+    for a in (x, np.ascontiguousarray(x.mT).mT, np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 2)])[..., :-2]):
+        for b in (y, np.ascontiguousarray(y.mT).mT):
+            out = np.full(
+                (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), 9, dtype
+            )
+            if a.ndim == 4 or b.ndim == 4:  # two axes of a stack of which one is broadcast
+                a, b = (
+                    np.ascontiguousarray(np.broadcast_to(z, (*out.shape[:-2], *z.shape[-2:]))) for z in (a, b)
+                )
+            Blas(blas).product(a, b, out, lambda z: z.ctypes.data)()
+            np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
+
+
+def test_an_error_of_cublas_is_told(blas):
+    x = np.ones((2, 2), np.uint16)
+    with pytest.raises(RuntimeError, match=r"cublasGemmEx of \(2, 2\) and \(2, 2\) failed with status 7"):
+        Blas(blas).product(x, x, np.ones((2, 2), "f4"), lambda z: z.ctypes.data)()
+
+
+# --- CuPy, as far as it can be played ---------------------------------------------------------------------
+
+
+class Stream:
+    """A stream of a library that was never told of a GPU."""
+
+    current: Stream
+
+    def __init__(self, non_blocking=False, ptr=5):
+        self.ptr, self.log = ptr, []
+
+    def __enter__(self):
+        self.before, Stream.current = Stream.current, self
+
+    def __exit__(self, *_):
+        Stream.current = self.before
+
+    def synchronize(self):
+        self.log.append("synchronize")
+
+    def begin_capture(self):
+        self.log.append("begin")
+
+    def end_capture(self):
+        self.log.append("end")
+        return SimpleNamespace(launch=lambda: self.log.append("launch"))
+
+
+@pytest.fixture
+def machine(blas, monkeypatch):
+    """CuPy's part of it, on NumPy's arrays."""
+    Stream.current = Stream(ptr=0)
+    cuda = SimpleNamespace(
+        Stream=Stream,
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=lambda malloc: Stream(),
+        get_current_stream=lambda: Stream.current,
+    )
+
+    def empty(shape, dtype):
+        return np.empty(shape, dtype).view(Placed)
+
+    cupy = SimpleNamespace(cuda=cuda, empty=empty, copyto=np.copyto, asnumpy=np.array)
+    monkeypatch.setattr("anyback.backends.cuda._library", lambda cupy: blas)
+    ctypes.memset(blas.called(), 0, 0)
+    return CudaMachine(cupy, None)
+
+
+class Placed(np.ndarray):
+    """An array that tells where it is as CuPy's do."""
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+
+def test_cublas_follows_the_stream_and_gets_its_workspace_after(machine, blas):
+    x = rng.normal(size=(4, 3)).view(Placed)
+    y, out = rng.normal(size=(3, 2, 2)).view(Placed)[..., 0], np.zeros((4, 2)).view(Placed)
+    before = len(blas.called())
+    product = machine.product(x, y, out)  # y is neither in C order nor transposed
+    product()
+    product()
+    assert blas.called()[before:] == b"stream workspace "
+    with Stream(ptr=8):
+        product()
+    assert blas.called()[before:] == b"stream workspace " * 2
+    np.testing.assert_allclose(out, x @ y)
+
+
+def test_a_step_is_captured_and_launched(machine):
+    calls = []
+    launch = machine.graph([lambda: calls.append(Stream.current.ptr)])
+    assert calls == [5], "captured on a stream of its own"
+    stream = launch.__defaults__[0][0]
+    launch()
+    assert stream.log == ["begin", "end", "launch"]
+
+
+def test_a_step_that_cannot_be_captured_runs_call_by_call(machine):
+    calls = []
+
+    def refused():
+        if Stream.current.ptr:
+            raise NotImplementedError("not during stream capture\nat all")
+        calls.append("called")
+
+    with pytest.warns(UserWarning, match="a step runs without a CUDA graph: not during stream capture"):
+        launch = machine.graph([refused])
+    launch()
+    assert calls == ["called"]
+
+
+# --- NVIDIA's compiler ------------------------------------------------------------------------------------
+
+
+def compiled_by_nvidia(source: str, folder: Path) -> None:
+    """Compile for a GPU by NVRTC, as CuPy does, or by nvcc; skip where there is neither."""
+    if shutil.which("nvcc"):
+        (folder / "kernels.cu").write_text(source)
+        command = ["nvcc", "-std=c++17", "-ptx", "-arch=sm_80", "-o", folder / "kernels.ptx"]
+        ended = subprocess.run([*command, folder / "kernels.cu"], capture_output=True, text=True)
+        assert not ended.returncode, ended.stderr
+        assert ".entry step0" in (folder / "kernels.ptx").read_text()
+        return
+    pytest.skip("there is no compiler of CUDA")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", MODELS)
+def test_sources_are_cuda(name, dtype, tmp_path):
+    model, options = MODELS[name]
+    gpu = Emulated(half=dtype == "float32")
+    trained(model, gpu, dtype, **options)
+    for source in gpu.machine.sources:
+        compiled_by_nvidia(source, tmp_path)
