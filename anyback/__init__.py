@@ -44,6 +44,7 @@ from anyback.optimizers import (
     RAdam,
     RMSProp,
 )
+from anyback.parity import parity
 from anyback.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -88,6 +89,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "parity",
     "plots",
     "schedules",
     "solvers",

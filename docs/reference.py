@@ -29,6 +29,7 @@ MODULES = {
     "datasets": "Data sets",
     "random": "Draws",
     "gradcheck": "Checking gradients",
+    "parity": "Comparing backends",
     "graph": "Computational graphs",
     "solvers": "Solvers",
     "checkpoint": "Checkpoints",

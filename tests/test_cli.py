@@ -554,7 +554,7 @@ def test_gradcheck_finds_a_wrong_gradient(call, monkeypatch):
 def test_version_and_help(call):
     assert call("--version") == (0, f"anyback {ab.__version__}\n", "")
     assert call("--help")[:1] == call()[:1] == (0,)
-    for name in ("train", "evaluate", "predict", "backends", "gradcheck"):
+    for name in ("train", "evaluate", "predict", "backends", "gradcheck", "parity"):
         assert name in call("--help")[1]
         code, out, _ = call(name, "--help")
         assert code == 0 and "Usage" in out

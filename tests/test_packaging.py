@@ -37,8 +37,8 @@ HOUSE = (
     *("activations", "gates", "comparison", "loss", "losses", "metric", "metrics"),
     *("schedules", "optimizer", "optimizers", "clipping", "regularizers"),
     *("random", "initializers", "parameters", "layers", "gradcheck", "drawing", "graph"),
-    *("step", "backends", "objective", "data", "tally", "plan"),
-    *("describe", "checkpoint", "callbacks", "progress", "interrupt", "trainer", "solvers"),
+    *("step", "backends", "objective", "data", "tally", "plan", "witness"),
+    *("describe", "checkpoint", "callbacks", "progress", "interrupt", "trainer", "solvers", "parity"),
     *("datasets", "tables", "plots"),
     *("__init__", "cli", "__main__"),
 )

@@ -1,4 +1,4 @@
-"""The command line: ``anyback train``, ``evaluate``, ``predict``, ``backends`` and ``gradcheck``.
+"""The command line: ``anyback train``, ``evaluate``, ``predict``, ``backends``, ``gradcheck`` and ``parity``.
 
 Commands are declared in `train` and `others` and do their work elsewhere, in modules that are imported when
 they are needed: matplotlib and the array libraries take time.

@@ -1,0 +1,52 @@
+"""The same training steps on several backends, compared, and the folder with what came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from anyback.cli import folder as folders
+from anyback.cli.door import fail
+from anyback.cli.options import Options
+from anyback.cli.task import Task, read
+from anyback.data import Scaler
+from anyback.layers import MLP
+from anyback.parity import parity as compared
+
+__all__ = ["parity"]
+
+_JSON, _TEXT = "parity.json", "parity.txt"
+
+
+def parity(
+    data: str, options: Options, backends: str, steps: int, tolerance: float, out: Path | None
+) -> None:
+    """Compare, print and write what was found, and exit with 1 if backends differ."""
+    if out is not None and (out.is_file() or any((out / name).exists() for name in (_JSON, _TEXT))):
+        fail(f"--out {out} is there already: choose another folder")
+    table = read(data, options.target, options.loss, drop=options.drop)
+    task = Task.of(table, options.loss)
+    report = compared(
+        MLP(options.units, task.outputs, activation=options.activation, dropout=options.dropout or 0.0),
+        Scaler.fit(table.x)(table.x, "float64"),
+        task.encode(np.asarray(table.y)),
+        loss=task.loss,
+        backends=[name.strip() for name in backends.split(",")],
+        optimizer=options.make_optimizer(),
+        steps=steps,
+        batch_size=options.batch,
+        dtype=options.dtype,
+        seed=options.seed,
+        tolerance=tolerance,
+    )
+    print(report)
+    folder = folders.create(None, "parity") if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _TEXT).write_text(f"{report}\n", encoding="utf-8")
+    (folder / _JSON).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    print(f"run folder: {folder}")
+    if report.first is not None:
+        raise typer.Exit(1)

@@ -1,0 +1,314 @@
+"""The same training steps on several backends, compared operation by operation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from anyback import losses
+from anyback.arrays import Array
+from anyback.backends import Backend
+from anyback.callbacks import Callback
+from anyback.data import Scaler, positive
+from anyback.layers import Layer
+from anyback.objective import Objective
+from anyback.optimizer import Optimizer
+from anyback.plan import Intake
+from anyback.random import Draw, Purpose, micro_batch_word
+from anyback.step import Data, Program
+from anyback.trainer import Trainer
+from anyback.trees import rebuilt
+from anyback.witness import Seen, Witness, largest, observed
+
+__all__ = ["Difference", "Parity", "parity"]
+
+State: TypeAlias = tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]
+"""Weights, slots and running statistics before a step, on the host."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far the result of one operation is from that of the reference.
+
+    Attributes
+    ----------
+    step : int
+        Counted from 1.
+    backend : str
+        Where it was computed.
+    operation : str
+        Such as "layer 1 (Activation relu) backward", "loss huber", "gradient of 0.weight", "Adam slot m of
+        0.weight" or "Adam update of 0.weight".
+    ulp, relative : float
+        The largest difference of an element, in units in the last place and as a share: of the largest
+        number that went into the operation or came out of it, see `parity`. Infinite where a shape or a
+        dtype is another, or NaN is only in one.
+
+    Examples
+    --------
+    >>> print(Difference(1, "torch", "layer 0 (Dense) forward", 3.0, 3.3e-16))
+    step 1, layer 0 (Dense) forward: 3 ULP, relative 3.3e-16
+    """
+
+    step: int
+    backend: str
+    operation: str
+    ulp: float
+    relative: float
+
+    def __str__(self) -> str:
+        return f"step {self.step}, {self.operation}: {self.ulp:.3g} ULP, relative {self.relative:.1e}"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What `parity` has seen; printed, a line for each step and the first difference of each backend.
+
+    Attributes
+    ----------
+    reference : str
+        The backend that the others are compared with.
+    backends : tuple of str
+        The others.
+    dtype : str
+        Of training.
+    tolerance : float
+        Largest difference that passes, in ULP.
+    differences : tuple of Difference
+        Of every operation, in the order of training.
+    drift : tuple of Difference
+        Of the weights after each step of `Trainer.fit`, whose backends go each their own way.
+
+    Examples
+    --------
+    >>> wrong = Difference(1, "torch", "loss huber", 4e12, 1e-3)
+    >>> Parity("numpy", ("torch",), "float64", 64.0, (wrong,), ()).first == wrong
+    True
+    """
+
+    reference: str
+    backends: tuple[str, ...]
+    dtype: str
+    tolerance: float
+    differences: tuple[Difference, ...]
+    drift: tuple[Difference, ...]
+
+    @property
+    def first(self) -> Difference | None:
+        """The first difference above the tolerance, None if there is none."""
+        return next((d for d in self.differences if not d.ulp <= self.tolerance), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values; an infinite difference is None."""
+        told = {name: getattr(self, name) for name in ("reference", "dtype", "tolerance")}
+        told |= {"backends": list(self.backends), "first": self.first and _plain(self.first)}
+        return told | {name: [*map(_plain, getattr(self, name))] for name in ("differences", "drift")}
+
+    def __str__(self) -> str:
+        rows = [("step", "backend", "largest difference", "ULP", "relative", "drift of weights, ULP")]
+        for drift in self.drift:
+            same = [d for d in self.differences if (d.step, d.backend) == (drift.step, drift.backend)]
+            most = max(same, key=lambda d: d.ulp)
+            figures = f"{most.ulp:.3g}", f"{most.relative:.1e}", f"{drift.ulp:.3g}"
+            rows.append((str(drift.step), drift.backend, most.operation if most.ulp else "none", *figures))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
+        for name in self.backends:
+            first = replace(self, differences=tuple(d for d in self.differences if d.backend == name)).first
+            told = "agrees in every operation" if first is None else f"differs first in {first}"
+            lines.append(f"{name} {told} ({self.reference}, {self.dtype}, tolerance {self.tolerance:g} ULP)")
+        return "\n".join(map(str.rstrip, lines))
+
+
+def parity(
+    model: Layer,
+    x: Any,
+    y: Any,
+    *,
+    loss: str | Callable[..., Any],
+    backends: Sequence[str | Backend],
+    optimizer: str | Optimizer = "Adam",
+    steps: int = 5,
+    batch_size: int | None = 32,
+    dtype: str = "float64",
+    seed: int = 0,
+    tolerance: float = 64.0,
+) -> Parity:
+    """Do the same training steps on each backend, and compare every operation with the first backend's.
+
+    Initial weights, orders of samples and draws are those of `Trainer.fit`. Each step begins with the
+    reference's weights, and what is seen of it goes on with the reference's values: a difference is then of
+    one operation alone, and no error is taken for those before it. Seen are the batch, the output of each
+    layer, the loss, the gradients that the loss and each layer pass on, those of the parameters, and the
+    optimizer's slots and new parameters.
+
+    Parameters
+    ----------
+    model : Layer
+        Such as `anyback.MLP`.
+    x : array (n, ...)
+        Inputs, of any library; they are not standardised.
+    y : array
+        Targets: labels (n,), or (n, k), or (n,) where the model has one output.
+    loss : str or Loss
+        As `Trainer` takes it.
+    backends : sequence of str
+        Names that `anyback.backend` takes, the reference first.
+    optimizer : str or Optimizer
+        As `Trainer` takes it.
+    steps : int
+        How many, beyond an epoch where it takes.
+    batch_size : int or None
+        Samples a batch; None is all of them.
+    dtype : {"float32", "float64"}
+        Of weights and training.
+    seed : int
+        Of initial weights, shuffles and dropout.
+    tolerance : float
+        Largest difference that passes, in ULP. What libraries round otherwise makes a few, and some tens in
+        long sums; 64 ULP are 1.4e-14 of the largest number in float64, 7.6e-6 in float32.
+
+    Returns
+    -------
+    Parity
+        The differences, of which `first` is the first above the tolerance, and the drift of the weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input, as `Trainer` raises them, and for fewer than two backends.
+    BackendError
+        If a backend cannot run.
+
+    Notes
+    -----
+    A difference of one element in its own ULP says nothing where terms cancel. One ULP is here the distance
+    of neighbouring numbers of the dtype at the largest magnitude among what the operation gave and what went
+    into it: the input of a layer forward; the gradient that enters it, backward and for its parameters; the
+    predictions for a loss; only the result for batches and optimizers. Layers inside a `Sequential` or in
+    fields of layers of one's own are seen by their path, as parameters are named.
+
+    Steps are seen as plain calls. The drift is that of `Trainer.fit`, which replays and compiles.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyback import MLP
+    >>> x = np.linspace(-1.0, 1.0, 64)[:, None]
+    >>> report = parity(MLP([8], 1), x, x**2, loss="huber", backends=["numpy", "numpy"], steps=2)
+    >>> print(report.first)
+    None
+    >>> report.differences[2].operation, report.differences[2].ulp
+    ('layer 1 (Activation relu) forward', 0.0)
+    """
+    steps = positive("steps", steps)
+    if isinstance(backends, str) or len(backends) < 2:
+        raise ValueError(f"backends must be two names or more, the reference first, got {backends!r}")
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be a number of ULP, at least 0, got {tolerance!r}")
+    trainers = [Trainer(model, loss, optimizer, backend=b, dtype=dtype, seed=seed) for b in backends]
+    walks = [_walk(trainer, x, y, steps, batch_size) for trainer in trainers]
+    reference, *others = (_Replica.of(trainer, x, y) for trainer in trainers)
+    differences: list[Difference] = []
+    drift: list[Difference] = []
+    w, stats = (part.astype(dtype) for part in trainers[0].layout.initial(seed))
+    state: State = w, reference.optimizer.init(w), stats
+    for t in range(1, steps + 1):
+        rows = _rows(reference.data[1].shape[0], batch_size, seed, t - 1)
+        guide, after = reference.step(state, rows, t)
+        for other, walk in zip(others, walks[1:], strict=True):
+            compare = partial(_difference, t, other.where.name, np.dtype(dtype))
+            seen, _ = other.step(state, rows, t, guide)
+            differences += map(compare, guide, seen)
+            drift.append(compare(*(Seen("weights", w[t - 1]) for w in (walks[0], walk))))
+        state = after
+    names = tuple(other.where.name for other in others)
+    return Parity(reference.where.name, names, dtype, float(tolerance), tuple(differences), tuple(drift))
+
+
+@dataclass(frozen=True)
+class _Replica:
+    """A training run on one backend, whose single steps are seen."""
+
+    where: Backend
+    program: Program
+    loss: str
+    optimizer: Optimizer
+    data: Data
+    mask: Array
+    seed: int
+
+    @classmethod
+    def of(cls, trainer: Trainer, x: Any, y: Any) -> _Replica:
+        """Return the run of a trainer that is built."""
+        where, shape, layout, dtype = trainer.backend, trainer.in_shape or (), trainer.layout, trainer.dtype
+        loss = Objective.of("loss", trainer.loss, losses)
+        loss = loss.placed(lambda values: where.asarray(np.asarray(values), dtype))
+        intake = Intake(loss, shape, trainer.model.bind(shape)[1][0], where, dtype, Scaler())
+        data, mask = intake.put(*intake.check(x, y)), where.asarray(layout.decays(), dtype)
+        program = Program(trainer.model, layout, loss.sums, {}, trainer.optimizer.rule)
+        return cls(where, program, loss.name, trainer.optimizer, data, mask, trainer.seed)
+
+    def step(
+        self, state: State, rows: np.ndarray | None, t: int, guide: list[Seen] | None = None
+    ) -> tuple[list[Seen], State]:
+        """Do step `t`: return what was seen, and the state after it."""
+        see, where = Witness(self.where, guide), self.where
+        w, slots, stats = rebuilt(state, where.asarray)
+        tally, word = {"loss": 0.0, "weight": 0.0}, micro_batch_word(self.seed, t - 1)
+        at = None if rows is None else where.indices(rows)
+        do = observed(self.program, see, self.loss, self.optimizer).step
+        after = where.call(do, w, slots, stats, tally, self.data, self.mask, at, self.optimizer.at(t), word)
+        return see.seen, rebuilt(after[:3], where.to_numpy)
+
+
+class _Walk(Callback):
+    """Keep the weights after each of some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.weights: list[np.ndarray] = []
+
+    def on_update(self, trainer: Trainer) -> None:
+        """Copy them to the host."""
+        self.weights.append(trainer.backend.to_numpy(trainer.weights))
+        trainer.stop = len(self.weights) == self.steps
+
+
+def _walk(trainer: Trainer, x: Any, y: Any, steps: int, batch_size: int | None) -> list[np.ndarray]:
+    """Return the weights after each step of a fit, which also checks all input."""
+    walk = _Walk(steps)
+    trainer.fit(x, y, epochs=steps, batch_size=batch_size, callbacks=[walk], verbose=0)
+    return walk.weights
+
+
+def _rows(samples: int, batch_size: int | None, seed: int, step: int) -> np.ndarray | None:
+    """Return the rows of a batch in the order of `Trainer.fit`, None where they are all."""
+    size = min(batch_size or samples, samples)
+    epoch, batch = divmod(step, math.ceil(samples / size))
+    if size == samples:
+        return None
+    return Draw(seed, Purpose.SHUFFLE, epoch).permutation(samples)[batch * size : (batch + 1) * size]
+
+
+def _difference(step: int, backend: str, dtype: np.dtype[Any], reference: Seen, other: Seen) -> Difference:
+    a, b = reference.value, other.value
+    size = max(largest(a), reference.entered, float(np.finfo(dtype).tiny))
+    gap = math.inf
+    if a.shape == b.shape and (a.dtype == b.dtype or a.dtype.kind == b.dtype.kind == "i"):
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        gap = math.inf if np.isnan(apart).any() else float(np.max(apart, initial=0.0))
+    return Difference(
+        step, backend, reference.operation, gap / float(np.spacing(dtype.type(size))), gap / size
+    )
+
+
+def _plain(difference: Difference) -> dict[str, Any]:
+    return {k: None if v == math.inf else v for k, v in asdict(difference).items()}
