@@ -26,9 +26,20 @@ from anyback.objective import Objective
 from anyback.random import Draw, Purpose
 from anyback.step import Data
 
-__all__ = ["Intake", "Plan"]
+__all__ = ["Intake", "OnHost", "Plan"]
 
 Checked: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+class OnHost(tuple[Any, ...]):
+    """Inputs, targets and weights for which the device has no room: batches are brought there one by one.
+
+    Examples
+    --------
+    >>> x, y, weight = OnHost((np.ones((4, 2)), np.zeros(4), None))
+    >>> x.shape
+    (4, 2)
+    """
 
 
 @dataclass(frozen=True)
@@ -88,14 +99,20 @@ class Intake:
         own = class_weights(given, y, self.outputs)
         return x, y, some_weight(own if weight is None else own * weight, "class_weight of the samples")
 
-    def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Data:
-        """Standardise, cast and upload what was checked; what needs none of that stays in its own memory."""
-        put = self.backend.share
-        return (
-            put(self.scaler(x, self.dtype)),
-            put(y if y.dtype.kind == "i" else cast(y, self.dtype, "y")),
-            None if weight is None else put(cast(weight, self.dtype, "sample_weight")),
+    def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Data | OnHost:
+        """Standardise, cast and upload what was checked, as far as the device has room for it.
+
+        What needs none of that stays in its own memory.
+        """
+        made = (
+            self.scaler(x, self.dtype),
+            y if y.dtype.kind == "i" else cast(y, self.dtype, "y"),
+            None if weight is None else cast(weight, self.dtype, "sample_weight"),
         )
+        if not self.backend.fits(sum(part.nbytes for part in made if part is not None)):
+            return OnHost(made)
+        put = self.backend.share
+        return put(made[0]), put(made[1]), None if made[2] is None else put(made[2])
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,8 @@ class Plan:
     intake : Intake
         With the scaler learned.
     data, validation : tuple of arrays
-        On the device, inputs perhaps in the user's own memory; validation None where there is none.
+        On the device, inputs perhaps in the user's own memory, or `OnHost`; validation None where there is
+        none.
     samples, batch_size, accumulate : int
         Training samples, samples a batch, batches an update.
     shuffle : bool
@@ -117,8 +135,8 @@ class Plan:
     """
 
     intake: Intake
-    data: Data
-    validation: Data | None
+    data: Data | OnHost
+    validation: Data | OnHost | None
     samples: int
     batch_size: int
     accumulate: int

@@ -97,6 +97,20 @@ class Program:
         w, slots = self._apply(w, slots, g, mask, scalars)
         return w, slots, stats, tally
 
+    def fed(
+        self,
+        w: Array,
+        slots: Sequence[Array],
+        stats: Array,
+        tally: Tally,
+        mask: Any,
+        data: Data,
+        scalars: Sequence[Any],
+        word: Any,
+    ) -> tuple[Array, tuple[Array, ...], Array, Tally]:
+        """Train on a batch that is all of the data on the device; see `step`."""
+        return self.step(w, slots, stats, tally, data, mask, None, scalars, word)
+
     def accumulate(
         self,
         total: tuple[Array, Array],

@@ -27,7 +27,7 @@ from anyback.names import lookup
 from anyback.objective import Objective, distinct
 from anyback.optimizer import Optimizer
 from anyback.parameters import Layout
-from anyback.plan import Intake, Plan
+from anyback.plan import Intake, OnHost, Plan
 from anyback.progress import Progress
 from anyback.random import Draw, Purpose, micro_batch_word, micro_batch_words
 from anyback.step import Data, Program
@@ -361,9 +361,14 @@ class Trainer:
         """Return the gradient of the first `rows` training samples, by parameter; during a fit."""
         if self._plan is None:
             raise RuntimeError("sample_gradient is for callbacks: it needs the data of a running fit")
-        first = self.backend.indices(np.arange(min(rows, self._plan.samples)))
+        first = np.arange(min(rows, self._plan.samples))
         word = micro_batch_word(self.seed, self.micro)
-        _, g = self._objective(self._w, self._stats, self._plan.data, first, self._mask, word)
+        data, at = self._plan.data, None
+        if isinstance(data, OnHost):
+            data = next(self.backend.feed(data, [first]))
+        else:
+            at = self.backend.indices(first)
+        _, g = self._objective(self._w, self._stats, data, at, self._mask, word)
         return self.layout.arrays(self.backend.to_numpy(g))
 
     def restart_epoch(self) -> None:
@@ -384,6 +389,10 @@ class Trainer:
             raise RuntimeError("an epoch is half done: finish it by fit, or give it up by restart_epoch()")
         whole = {"batch_size": None, "validation_split": 0.0, "shuffle": False, "accumulate": 1}
         plan = self._planned((x, y, sample_weight), None, **whole)
+        if isinstance(plan.data, OnHost):
+            raise MemoryError(
+                f"minimize needs all samples on {self.backend.name}, which has no room for them"
+            )
         self.scaler, self.identity, self._plan = plan.intake.scaler, plan.identity, plan
         self.showing_best, self._best = False, None
         word = micro_batch_word(self.seed, self.micro)
@@ -409,7 +418,8 @@ class Trainer:
 
     def _release(self) -> None:
         """Let the compiled programs go of the data."""
-        self.backend.release(self._steps, self._accumulate, self._measure, self._objective)
+        compiled = self._steps, self._fed_steps, self._accumulate, self._measure, self._objective
+        self.backend.release(*compiled)
 
     def _planned(self, data: tuple[Any, Any, Any], held: Sequence[Any] | None, **options: Any) -> Plan:
         """Check the data and plan how to go through it, building the model first where it is not."""
@@ -449,18 +459,17 @@ class Trainer:
         ]
         alone = plan.accumulate > 1 or hooks
         at_once = 1 if alone else max(1, min(AT_ONCE, WORK // (plan.batch_size * self.layout.size)))
+        fed = self._fed(plan, order) if isinstance(plan.data, OnHost) else None
         while self.batch < plan.batches:
             # The last batch, which may be smaller, goes by itself.
-            count = max(1, min(at_once, plan.samples // plan.batch_size - self.batch))
+            count = max(1, min(at_once, plan.samples // plan.batch_size - self.batch)) if fed is None else 1
             batches = self._batches(plan, order, list(islice(words, count)))
+            data = plan.data if fed is None else next(fed)
             if plan.accumulate > 1:
-                updated = self._gather_batch(plan, *batches[0])
+                updated = self._gather_batch(plan, data, *batches[0])
             else:
                 updated = True
-                state = self._w, self._slots, self._stats, self._tally
-                self._w, self._slots, self._stats, self._tally = self._steps(
-                    state, (plan.data, self._mask), batches
-                )
+                self._update(data, batches, alone=fed is not None)
             self.batch += count
             self.micro += count
             if updated:
@@ -473,22 +482,42 @@ class Trainer:
                 return
         self._end_epoch(plan, callbacks, progress)
 
+    def _update(self, data: Data, batches: Sequence[tuple[Any, ...]], *, alone: bool) -> None:
+        """Train on batches of the data, or, `alone`, on the one batch that the data are."""
+        state = self._w, self._slots, self._stats, self._tally
+        if alone:
+            state = self._fed_steps(state, (self._mask,), [(data, *batches[0][1:])])
+        else:
+            state = self._steps(state, (data, self._mask), batches)
+        self._w, self._slots, self._stats, self._tally = state
+
+    def _fed(self, plan: Plan, order: np.ndarray | None) -> Iterator[Data]:
+        """Yield the rest of an epoch's batches, brought to the device one by one."""
+        size = plan.batch_size
+        rows = np.arange(plan.samples) if order is None else order
+        starts = range(self.batch * size, plan.samples, size)
+        return self.backend.feed(plan.data, (rows[start : start + size] for start in starts))
+
     def _batches(self, plan: Plan, order: Array | None, words: Sequence[int]) -> list[tuple[Any, ...]]:
         """Return rows, the optimizer's numbers and the word of each of the next batches."""
         size, batches = plan.batch_size, []
         for i, word in enumerate(words):
             start = (self.batch + i) * size
-            rows = None if order is None else order[start : min(start + size, plan.samples)]
+            rows = None
+            if order is not None and not isinstance(plan.data, OnHost):
+                rows = order[start : min(start + size, plan.samples)]
             batches.append((rows, self._scalars(self.updates + i), word))
         return batches
 
-    def _gather_batch(self, plan: Plan, rows: Array | None, scalars: Sequence[float], word: int) -> bool:
+    def _gather_batch(
+        self, plan: Plan, data: Data, rows: Array | None, scalars: Sequence[float], word: int
+    ) -> bool:
         """Add a batch to the gathered gradient, and return whether the weights were updated with it."""
         if self._total is None:
             zeros = self.backend.call(self.backend.namespace.zeros_like, self._w)
             self._total = zeros, self._tallies.zeros()["weight"]
         self._total, self._stats, self._tally = self._accumulate(
-            self._total, self._stats, self._tally, self._w, plan.data, rows, word
+            self._total, self._stats, self._tally, self._w, data, rows, word
         )
         if (self.batch + 1) % plan.accumulate and self.batch + 1 < plan.batches:
             return False
@@ -523,9 +552,10 @@ class Trainer:
         """Return this epoch's order of the samples, or None where one batch is all of them."""
         if plan.batches == 1:
             return None
-        if not plan.shuffle:
-            return self.backend.indices(np.arange(plan.samples))
-        return self.backend.indices(Draw(self.seed, Purpose.SHUFFLE, self.epoch).permutation(plan.samples))
+        order = np.arange(plan.samples)
+        if plan.shuffle:
+            order = Draw(self.seed, Purpose.SHUFFLE, self.epoch).permutation(plan.samples)
+        return order if isinstance(plan.data, OnHost) else self.backend.indices(order)
 
     # --- using ---------------------------------------------------------------------------------
 
@@ -679,6 +709,7 @@ class Trainer:
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
         self._steps = self.backend.repeat(program.step, donate=4)
+        self._fed_steps = self.backend.repeat(program.fed, donate=4)
         self._accumulate = compile(program.accumulate, donate=3, fresh=2)
         self._finish = compile(program.finish, donate=3)
         self._measure = compile(program.measure, donate=1, fresh=1)
@@ -690,8 +721,13 @@ class Trainer:
 
     def _measure_all(self, w: Array, stats: Array, data: Data, batch_size: int = 1024) -> dict[str, float]:
         tally, samples = self._tallies.zeros(), data[0].shape[0]
-        rows = self.backend.indices(np.arange(samples))
-        for start in range(0, samples, batch_size):
+        rows, starts = np.arange(samples), range(0, samples, batch_size)
+        if isinstance(data, OnHost):
+            for part in self.backend.feed(data, (rows[start : start + batch_size] for start in starts)):
+                tally = self._measure(tally, w, stats, part, None)
+            return self._tallies.read(tally)
+        rows = self.backend.indices(rows)
+        for start in starts:
             tally = self._measure(tally, w, stats, data, rows[start : min(start + batch_size, samples)])
         return self._tallies.read(tally)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,18 @@ class Backend:
     def share(self, x: np.ndarray) -> Array:
         """Return the host array `x` on the device, in its own memory where that can be: to be read only."""
         return self.asarray(x)
+
+    def fits(self, size: int) -> bool:
+        """Whether `size` bytes of data can stay on the device and leave room to train."""
+        return True
+
+    def feed(self, arrays: Sequence[Any], batches: Iterable[np.ndarray]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of each batch of arrays that stay on the host; an array may be None.
+
+        What is yielded may be overwritten once the next is asked for.
+        """
+        for rows in batches:
+            yield tuple(None if x is None else self.asarray(x[rows]) for x in arrays)
 
     @property
     def note(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,29 @@ class CupyBackend(Backend):
         with self.device:
             return self.cupy.asarray(np.array(x, dtype=dtype, order="C"))
 
+    def fits(self, size: int) -> bool:
+        """Whether half of the memory that is free is enough."""
+        with self.device:
+            free = self.device.mem_info[0] + self.cupy.get_default_memory_pool().free_bytes()
+        return bool(2 * size <= free)
+
+    def feed(self, arrays: Sequence[Any], batches: Iterable[np.ndarray]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of each batch, copied to the GPU while it computes with the batch before."""
+        with self.device:
+            copying, slots = self.cupy.cuda.Stream(non_blocking=True), list[_Slot]()
+        try:
+            for k, rows in enumerate(batches):
+                with self.device:
+                    if k < 2:
+                        slots.append(_Slot(self.cupy, arrays, len(rows)))
+                    slot, computing = slots[k % 2], self.cupy.cuda.get_current_stream()
+                    on_device = slot.load(arrays, rows, copying)
+                    computing.wait_event(slot.copied)
+                yield on_device
+                slot.used.record(computing)
+        finally:
+            copying.synchronize()  # before another takes this memory
+
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return a copy of `x` on the host."""
         host: np.ndarray = self.cupy.asnumpy(x)
@@ -84,6 +108,34 @@ class CupyBackend(Backend):
     def synchronize(self, *arrays: Array) -> None:
         """Wait for the GPU."""
         self.device.synchronize()
+
+
+class _Slot:
+    """Room for a batch: on the host, where the GPU can fetch it from by itself, and on the GPU."""
+
+    def __init__(self, cupy: Any, arrays: Sequence[Any], rows: int) -> None:
+        shapes = [None if x is None else ((rows, *x.shape[1:]), x.dtype) for x in arrays]
+        self.host = [None if s is None else _pinned(cupy, *s) for s in shapes]
+        self.device = [None if s is None else cupy.empty(*s) for s in shapes]
+        self.copied, self.used = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+
+    def load(self, arrays: Sequence[Any], rows: np.ndarray, stream: Any) -> tuple[Any, ...]:
+        """Copy rows of arrays to the GPU, when what was here before is done with."""
+        self.copied.synchronize()
+        stream.wait_event(self.used)
+        for x, host, device in zip(arrays, self.host, self.device, strict=True):
+            if x is not None and host is not None and device is not None:
+                part = x.take(rows, 0, host[: len(rows)], "clip")
+                device.data.copy_from_host_async(part.ctypes.data, part.nbytes, stream)
+        self.copied.record(stream)
+        return tuple(None if device is None else device[: len(rows)] for device in self.device)
+
+
+def _pinned(cupy: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array of the host in memory that stays where it is."""
+    size = prod(shape)
+    memory = cupy.cuda.alloc_pinned_memory(max(1, size * dtype.itemsize))
+    return np.frombuffer(memory, dtype, size).reshape(shape)
 
 
 def connect(device: str | None) -> Backend:

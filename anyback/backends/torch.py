@@ -52,6 +52,11 @@ class TorchBackend(Backend):
         alike = self.device.type == "cpu" and x.flags.writeable and all(step > 0 for step in x.strides)
         return self.torch.from_numpy(x).contiguous() if alike else self.asarray(x)
 
+    def fits(self, size: int) -> bool:
+        """Whether half of the memory that a GPU has free is enough."""
+        free = self.torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 2 * size
+        return bool(2 * size <= free)
+
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return a copy of `x` on the host."""
         return np.array(x.detach().cpu().numpy())

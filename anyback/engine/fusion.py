@@ -187,7 +187,7 @@ class _Fusion:
         self.steps: list[Kernel | Node] = []
         self.readers: dict[Node, list[Node]] = defaultdict(list)
         for node in self.nodes:
-            for sight in self._operands(node):
+            for sight in self._operands(node) if node.value.size else ():
                 self.readers[sight.root].append(node)
 
     def fused(self) -> Fused:
