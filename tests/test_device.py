@@ -18,7 +18,7 @@ import anyback as ab
 from anyback import activations, losses, optimizers
 from anyback.arrays import namespace
 from anyback.backends.cuda import Blas, CudaMachine
-from anyback.engine import device
+from anyback.engine import device, fusion
 from anyback.engine.cuda import Launch
 from anyback.engine.device import Compiled, Program, Stepped
 from anyback.random import Key
@@ -167,6 +167,20 @@ def test_sums_of_every_kind():
 
     program = agree(sums, rng.normal(size=70_001), rng.normal(size=(300, 37)), rtol=1e-11)
     assert any(launch.grid[1] > 1 for launch in program.launches), "a long sum is made in parts"
+
+
+@pytest.mark.parametrize(("tall", "wide"), [(1 << 12, 5000), (600, 1 << 22)])
+def test_sums_down_columns_in_parts(tall, wide, monkeypatch):
+    monkeypatch.setattr(fusion, "TALL", tall)
+    monkeypatch.setattr(fusion, "WIDE", wide)
+
+    def down(x, y):
+        xp = namespace(x)
+        dx = x * xp.astype(y > 0.0, x.dtype)
+        return dx, xp.sum(dx, axis=0), xp.max(x, axis=-2, keepdims=True), dx / xp.sum(dx * dx, axis=0)
+
+    program = agree(down, rng.normal(size=(1100, 7)), rng.normal(size=(1100, 7)), rtol=1e-11)
+    assert {launch.grid[1] for launch in program.launches} == {1, 3}
 
 
 def test_a_population():

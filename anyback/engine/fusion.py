@@ -22,10 +22,11 @@ from anyback.trees import leaves
 
 __all__ = ["Fused", "Kernel", "Sight", "fuse"]
 
-# A sum of more elements than this, of which there are fewer than that, is made of sums of its parts.
-LONG, FEW = 1 << 14, 1 << 8
-# Elements of such a part, and the most parts.
-PART, PARTS = 1 << 12, 1 << 15
+# Sums are made of sums of parts where there is too much for one block of threads each: of more elements than
+# LONG, of which there are fewer than FEW; and down columns of more than TALL elements, or of WIDE arrays.
+LONG, FEW, TALL, WIDE = 1 << 14, 1 << 8, 1 << 12, 1 << 22
+# Elements of a part, along rows and down columns, and the most parts.
+ALONG, DOWN, PARTS = 1 << 12, 1 << 9, 1 << 15
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,9 @@ class _Fusion:
         return copy
 
     def _rounded(self, product: Node) -> Iterator[Node]:
-        """Let a product take its operands rounded, and yield what rounds them."""
+        """Let a product take its operands rounded, and yield what rounds them; one of a vector is left."""
+        if min(arg.value.ndim for arg in product.args) < 2:
+            return
         for root in map(base, product.args):
             if root not in self.halves:
                 value = np.broadcast_to(np.zeros((), np.uint16), root.value.shape)
@@ -292,9 +295,13 @@ class _Fusion:
         inner = prod(shape[a] for a in node.options["axes"])
         if not inner:
             raise NotRecordable("it reduces arrays without elements")
-        outer = prod(shape) // inner
-        if inner > LONG and outer < FEW and self.known(node):
-            parts = min(-(-inner // PART), PARTS)
+        outer, last = prod(shape) // inner, len(shape) - 1
+        if last in node.options["axes"] or outer == 1:
+            parts = -(-inner // ALONG) if inner > LONG and outer < FEW else 1
+        else:
+            parts = -(-inner // DOWN) if inner > TALL or prod(shape) > WIDE else 1
+        if parts > 1 and self.known(node):
+            parts = min(parts, PARTS)
             value = np.broadcast_to(np.zeros((), node.value.dtype), (parts, outer))
             some = Node("reduce", node.f, (x,), value, node.options | {"parts": parts})
             node.args, node.options = (some,), {"axes": (0,)}
