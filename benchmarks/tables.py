@@ -49,7 +49,11 @@ KINDS = {
         "Microseconds a step. From one network in the middle, one property changes at a time.",
         {"step": ("", 1e6)},
     ),
-    "gpu": Kind("One training step on a GPU", "Microseconds; float32, not TF32.", {"step": ("", 1e6)}),
+    "gpu": Kind(
+        "One training step on a GPU",
+        "Microseconds; products in float32 where nothing else is said.",
+        {"step": ("", 1e6)},
+    ),
 }
 
 

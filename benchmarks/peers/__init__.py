@@ -70,6 +70,12 @@ def _on_gpu(label: str, module: str, needs: str, where: str, **options: Any) -> 
     return Peer(label, module, ("gpu",), options, needs=(needs,), backend=where)
 
 
+def _torch_graph(label: str = "", **options: Any) -> Peer:
+    label = f"PyTorch, CUDA graph{', ' * bool(label)}{label}"
+    options |= {"device": "cuda", "fused": True, "graph": True}
+    return _on_gpu(label, "torch", "torch", "torch:cuda", **options)
+
+
 def own(kind: str) -> str:
     """The peer that ratios are to."""
     return OWN_ON_GPU if kind == "gpu" else OWN
@@ -97,16 +103,23 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         "mygrad": Peer("MyGrad", "mygrad", ("step", *USES), needs=("mygrad",)),
         "thinc": Peer("Thinc", "thinc", ("step", *USES), needs=("thinc",)),
         "gpu-products": _on_gpu("CuPy's matrix products alone", "products", "cupy", "cupy", library="cupy"),
+        "anyback-cupy-tf32": _own("cupy:tf32", "gpu", needs=("cupy",), backend="cupy:tf32"),
+        "anyback-cupy-bfloat16": _own("cupy:bfloat16", "gpu", needs=("cupy",), backend="cupy:bfloat16"),
+        "anyback-cupy-plain": _on_gpu(
+            "anyback, cupy, formulas as they stand", "anyback", "cupy", "cupy", plain=True
+        ),
         "anyback-torch-gpu": _own("torch:cuda", "gpu", needs=("torch",), backend="torch:cuda"),
         "anyback-jax-gpu": _own("jax:gpu", "gpu", needs=("jax",), backend="jax:gpu"),
         "torch-gpu": _on_gpu("PyTorch, Adam", "torch", "torch", "torch:cuda", device="cuda"),
         "torch-gpu-fused": _on_gpu(
             "PyTorch, fused Adam", "torch", "torch", "torch:cuda", device="cuda", fused=True
         ),
-        "torch-gpu-graph": _on_gpu(
-            "PyTorch, CUDA graph", "torch", "torch", "torch:cuda", device="cuda", fused=True, graph=True
-        ),
-        "jax-gpu": _on_gpu("JAX jit, ahead", "jax", "jax", "jax:gpu", strict=True),
+        "torch-gpu-graph": _torch_graph(),
+        "torch-gpu-tf32": _torch_graph("TF32", precision="tf32"),
+        "torch-gpu-bfloat16": _torch_graph("bfloat16", precision="bfloat16"),
+        "jax-gpu": _on_gpu("JAX jit, ahead", "jax", "jax", "jax:gpu", precision="highest"),
+        "jax-gpu-tf32": _on_gpu("JAX jit, TF32", "jax", "jax", "jax:gpu", precision="tensorfloat32"),
+        "jax-gpu-bfloat16": _on_gpu("JAX jit, bfloat16", "jax", "jax", "jax:gpu", precision="bfloat16"),
     }
 )
 

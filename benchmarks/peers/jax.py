@@ -33,13 +33,13 @@ def step(w: Any, m: Any, v: Any, t: float, x: Any, y: Any, rows: Any) -> Any:
     return w, m, v, value
 
 
-def train(case: Any, x: Any, y: Any, laps: Any, *, wait: bool = False, strict: bool = False) -> Any:
+def train(case: Any, x: Any, y: Any, laps: Any, *, wait: bool = False, precision: str = "") -> Any:
     """Wait for each step's result, or let Python run ahead and wait at the end of an epoch.
 
-    Strictly in float32: GPUs multiply in TF32 otherwise, where the other libraries do not.
+    The precision of products is "highest" for float32: GPUs take TF32 otherwise, other libraries do not.
     """
-    if strict:
-        jax.config.update("jax_default_matmul_precision", "highest")
+    if precision:
+        jax.config.update("jax_default_matmul_precision", precision)
     x, y, w = jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, weights(case))
     m, v = (jax.tree.map(jnp.zeros_like, w) for _ in range(2))
     rng, t = np.random.default_rng(0), 0

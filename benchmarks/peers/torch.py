@@ -23,7 +23,9 @@ def train(
     loader: bool = False,
     graph: bool = False,
     device: str = "cpu",
+    precision: str = "float32",
 ) -> Any:
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     layers = [part for n, k in pairwise(case.sizes) for part in (torch.nn.Linear(n, k), torch.nn.ReLU())]
     model = torch.nn.Sequential(*layers[:-1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused, capturable=graph)
@@ -33,6 +35,8 @@ def train(
     def objective(x: Any, y: Any) -> Any:
         return cross_entropy(model(x), y)
 
+    if precision == "bfloat16":
+        objective = torch.autocast("cuda", torch.bfloat16, cache_enabled=not graph)(objective)
     if compiled:
         objective = torch.compile(objective)
 
