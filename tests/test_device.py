@@ -1,31 +1,26 @@
-"""Kernels of a GPU, without one: their source run by an emulator, and read by NVIDIA's compiler."""
+"""What kernels of a GPU compute: on one where there is one, and by an emulator everywhere."""
 
 from __future__ import annotations
 
-import ctypes
-import shutil
-import subprocess
 import warnings
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import require_backend
 from emulated_gpu import COMPILER, Emulated, EmulatedGPU
 
 import anyback as ab
 from anyback import activations, losses, optimizers
 from anyback.arrays import namespace
-from anyback.backends.cuda import Blas, CudaMachine
+from anyback.backends import backend
 from anyback.engine import device, fusion
 from anyback.engine.cuda import Launch
 from anyback.engine.device import Compiled, Program, Stepped
 from anyback.random import Key
 from anyback.trees import leaves
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="the emulator needs a C++ compiler")
-
+emulated = pytest.mark.skipif(COMPILER is None, reason="the emulator needs a C++ compiler")
 rng = np.random.default_rng(5)
 X = rng.normal(size=(200, 12))
 LABELS = np.arange(200) % 3
@@ -39,13 +34,28 @@ def at_once(monkeypatch):
     monkeypatch.setattr(device, "PLAIN", 1)
 
 
-def agree(f, *args, donate=0, rtol=1e-12, machine=None):
-    """Run a program twice, as first and as later call, and compare with the plain function."""
+@pytest.fixture(params=["emulated", "cupy"])
+def gpu(request):
+    """A backend whose steps run in kernels."""
+    if request.param == "cupy":
+        require_backend("cupy")
+        return backend("cupy")
+    if COMPILER is None:
+        pytest.skip("the emulator needs a C++ compiler")
+    return Emulated()
+
+
+def agree(gpu, f, *args, donate=0, rtol=1e-12):
+    """Run a program twice, as first and as later call, and compare with the plain function on NumPy."""
+
+    def put(x):
+        return gpu.asarray(x) if isinstance(x, np.ndarray) else x
+
     expected = leaves(f(*args))
-    program = Program(f, args, machine or EmulatedGPU(), donate, 0)
+    program = Program(f, tuple(map(put, args)), gpu.machine, donate, 0)
     for _ in range(2):
-        copies = tuple(np.array(x) if isinstance(x, np.ndarray) else x for x in args)
-        for a, b in zip(leaves(program(copies)), expected, strict=True):
+        for found, b in zip(leaves(program(tuple(map(put, args)))), expected, strict=True):
+            a = gpu.to_numpy(found)
             assert (a.shape, a.dtype) == (b.shape, b.dtype)
             size = np.max(np.abs(b), initial=0.0, where=np.isfinite(b))
             np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * size)
@@ -95,14 +105,20 @@ def trained(model, backend, dtype, *, accumulate=1, weight=WEIGHT, **options):
     return trainer
 
 
+def programs(trainer):
+    """Return what a trainer's functions were compiled to."""
+    compiled = trainer._steps.one, trainer._accumulate, trainer._measure
+    return [made for one in compiled for made in one._programs.values() if isinstance(made, Program)]
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize("name", MODELS)
-def test_training_ends_as_the_plain_formulas_do(name, dtype, tolerance):
+def test_training_ends_as_the_plain_formulas_do(gpu, name, dtype, tolerance):
     model, options = MODELS[name]
-    gpu = Emulated()
-    ours, plain = (trained(model, backend, dtype, **options) for backend in (gpu, "numpy"))
-    assert gpu.machine.launched, "nothing ran in kernels"
-    np.testing.assert_allclose(ours.weights, plain.weights, rtol=0, atol=tolerance)
+    ours, plain = (trained(model, where, dtype, **options) for where in (gpu, "numpy"))
+    assert programs(ours), "nothing ran in kernels"
+    for key, w in plain.parameters().items():
+        np.testing.assert_allclose(ours.parameters()[key], w, rtol=0, atol=tolerance, err_msg=key)
     for (key, a), (_, b) in zip(ours.statistics().items(), plain.statistics().items(), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance, err_msg=key)
     for row, other in zip(ours.history, plain.history, strict=True):
@@ -110,15 +126,28 @@ def test_training_ends_as_the_plain_formulas_do(name, dtype, tolerance):
     np.testing.assert_allclose(ours.predict(X), plain.predict(X), rtol=0, atol=20 * tolerance)
 
 
-def test_a_step_is_seven_kernels_and_five_products():
-    gpu = Emulated()
-    trainer = trained(ab.MLP([16], 3), gpu, "float32", weight=None)
-    (program,) = (p for p in trainer._steps.one._programs.values() if isinstance(p, Program) and p.copied)
-    kernels = [launch for launch in program.launches if isinstance(launch, Launch)]
-    assert (len(kernels), len(program.launches) - len(kernels)) == (7, 5)
+def test_a_step_is_seven_kernels_and_five_products(gpu):
+    step = programs(trained(ab.MLP([16], 3), gpu, "float32", weight=None))[0]
+    kernels = [launch for launch in step.launches if isinstance(launch, Launch)]
+    assert (len(kernels), len(step.launches) - len(kernels)) == (7, 5)
 
 
-def test_every_activation_loss_and_rule():
+def test_reads_are_as_many_as_epochs(gpu, monkeypatch):
+    """Nothing is read back for a batch: 25 of them in an epoch, or 4."""
+    reads, read = [], type(gpu).to_numpy
+    monkeypatch.setattr(type(gpu), "to_numpy", lambda self, x: reads.append(1) or read(self, x))
+    counts = []
+    for size in (8, 50):
+        seen = []
+        callback = ab.callbacks.Lambda(on_epoch_end=lambda trainer, logs, seen=seen: seen.append(len(reads)))
+        trainer = ab.Trainer(ab.MLP([8], 3), "softmax_cross_entropy", backend=gpu)
+        trainer.fit(X, LABELS, epochs=3, batch_size=size, callbacks=[callback], verbose=0)
+        assert programs(trainer)
+        counts += [seen[1] - seen[0], seen[2] - seen[1]]
+    assert counts == [2] * 4, "the sum of the loss, and of the weights"
+
+
+def test_every_activation_loss_and_rule(gpu):
     """One program of all of them: forward, backward, and each optimizer's rule."""
 
     def everything(x, dy, pred, signs, unit, counts, labels, w, g, lr):
@@ -144,10 +173,10 @@ def test_every_activation_loss_and_rule():
     arguments = (x, x[::-1] + 0.5, 2.0 * x[::-1] - 0.2, signs, unit, counts, np.arange(6) % 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        agree(everything, *arguments, w0, rng.normal(size=5), 0.01, rtol=1e-9)
+        agree(gpu, everything, *arguments, w0, rng.normal(size=5), 0.01, rtol=1e-9)
 
 
-def test_sums_of_every_kind():
+def test_sums_of_every_kind(gpu):
     def sums(x, y):
         xp = namespace(x)
         norm = xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
@@ -165,12 +194,12 @@ def test_sums_of_every_kind():
             xp.max(x, axis=0),
         )
 
-    program = agree(sums, rng.normal(size=70_001), rng.normal(size=(300, 37)), rtol=1e-11)
+    program = agree(gpu, sums, rng.normal(size=70_001), rng.normal(size=(300, 37)), rtol=1e-11)
     assert any(launch.grid[1] > 1 for launch in program.launches), "a long sum is made in parts"
 
 
 @pytest.mark.parametrize(("tall", "wide"), [(1 << 12, 5000), (600, 1 << 22)])
-def test_sums_down_columns_in_parts(tall, wide, monkeypatch):
+def test_sums_down_columns_in_parts(gpu, tall, wide, monkeypatch):
     monkeypatch.setattr(fusion, "TALL", tall)
     monkeypatch.setattr(fusion, "WIDE", wide)
 
@@ -179,11 +208,11 @@ def test_sums_down_columns_in_parts(tall, wide, monkeypatch):
         dx = x * xp.astype(y > 0.0, x.dtype)
         return dx, xp.sum(dx, axis=0), xp.max(x, axis=-2, keepdims=True), dx / xp.sum(dx * dx, axis=0)
 
-    program = agree(down, rng.normal(size=(1100, 7)), rng.normal(size=(1100, 7)), rtol=1e-11)
+    program = agree(gpu, down, rng.normal(size=(1100, 7)), rng.normal(size=(1100, 7)), rtol=1e-11)
     assert {launch.grid[1] for launch in program.launches} == {1, 3}
 
 
-def test_a_population():
+def test_a_population(gpu):
     """Stacks of weights, and biases that are the same along the batch but not along the stack."""
 
     def networks(w, b, x, y):
@@ -195,11 +224,11 @@ def test_a_population():
         return loss, xp.matmul(dh.mT, x), xp.sum(dh, axis=-2)
 
     w, b = rng.normal(size=(3, 5, 4)), rng.normal(size=(3, 5))
-    agree(networks, w, b, rng.normal(size=(7, 4)), rng.normal(size=(3, 7, 5)))
-    agree(networks, w, b, rng.normal(size=(3, 7, 4)), rng.normal(size=(3, 7, 5)))
+    agree(gpu, networks, w, b, rng.normal(size=(7, 4)), rng.normal(size=(3, 7, 5)))
+    agree(gpu, networks, w, b, rng.normal(size=(3, 7, 4)), rng.normal(size=(3, 7, 5)))
 
 
-def test_views_and_joined_arrays():
+def test_views_and_joined_arrays(gpu):
     def turned(x, y):
         xp = namespace(x)
         joined = xp.concat([x, y * 2.0, x[:, ::-1]], axis=1)
@@ -214,17 +243,18 @@ def test_views_and_joined_arrays():
             xp.cumulative_sum(y, axis=1),
         )
 
-    agree(turned, rng.normal(size=(5, 4)), rng.normal(size=(5, 3)))
+    agree(gpu, turned, rng.normal(size=(5, 4)), rng.normal(size=(5, 3)))
 
 
-def test_numbers_and_empty_arrays():
+def test_numbers_and_empty_arrays(gpu):
     def scaled(x, n, k, empty):
         xp = namespace(x)
         return x * n + k, xp.where(x > n * 2.0, x, float("-inf")), empty * 2.0, xp.astype(x, xp.float32)
 
-    agree(scaled, rng.normal(size=(3, 4)), 0.3, 7, np.zeros((0,)))
+    agree(gpu, scaled, rng.normal(size=(3, 4)), 0.3, 7, np.zeros((0,)))
 
 
+@emulated
 def test_results_take_the_place_of_arguments():
     machine = EmulatedGPU()
     step = Compiled(lambda w, v, g, lr: (w - lr * (v + g), v + g), machine, donate=2)
@@ -245,14 +275,15 @@ def test_results_take_the_place_of_arguments():
     np.testing.assert_array_equal(b, [0.0, 1.0, 2.0])
 
 
-def test_shifted_results_do_not_overwrite_what_is_still_read():
+def test_shifted_results_do_not_overwrite_what_is_still_read(gpu):
     def shifted(w, s):
         xp = namespace(w)
         return w[::-1] + xp.sum(w), s + xp.max(w)
 
-    agree(shifted, rng.normal(size=700), np.ones(()), donate=2)
+    agree(gpu, shifted, rng.normal(size=700), np.ones(()), donate=2)
 
 
+@emulated
 def test_graph_and_single_calls_give_the_same_bits():
     def step(w, n, x, rows, lr, k):
         xp = namespace(w)
@@ -278,6 +309,7 @@ def test_graph_and_single_calls_give_the_same_bits():
         np.testing.assert_array_equal(a, b)
 
 
+@emulated
 def test_what_cannot_be_recorded_runs_plainly():
     def chosen(x):
         return x if float(namespace(x).sum(x)) > 0.0 else -x
@@ -290,6 +322,7 @@ def test_what_cannot_be_recorded_runs_plainly():
     np.testing.assert_array_equal(f(np.full(3, -2.0)), 2.0)
 
 
+@emulated
 def test_kernels_that_compute_something_else_are_not_believed(monkeypatch):
     monkeypatch.setattr(device, "PREAMBLE", device.PREAMBLE.replace("return a + b", "return a + b * (T)0.9"))
     f = Compiled(lambda x: namespace(x).sum(x, axis=0), EmulatedGPU())
@@ -298,6 +331,7 @@ def test_kernels_that_compute_something_else_are_not_believed(monkeypatch):
     assert not f.believed
 
 
+@emulated
 def test_products_of_rounded_operands():
     def product(x, w):
         return namespace(x).matmul(x * 1.0, w[:40].mT)
@@ -329,225 +363,8 @@ def test_results_that_live_at_once_lie_apart():
     assert room < sum(sizes.values()), "nothing is used again"
 
 
-def test_dropout_draws_the_same_masks():
+def test_dropout_draws_the_same_masks(gpu):
     """Bits of the masks, not only what they come to."""
     layer, _ = ab.Dropout(0.4).bind((30,))
     x = np.ones((9, 30))
-    agree(lambda x, word: layer.train({}, x, Key(word))[0], x, 123456789, rtol=0)
-
-
-# --- cuBLAS ---------------------------------------------------------------------------------------------
-
-BLAS = r"""
-#include <cstddef>
-#include <cstring>
-typedef const void* In;
-typedef long long Step;
-static char order[1000];
-extern "C" {
-const char* called() { return order; }
-int cublasCreate_v2(void** handle) { *handle = order; return 0; }
-int cublasSetStream_v2(void*, void*) { strcat(order, "stream "); return 0; }
-int cublasSetWorkspace_v2(void*, void*, size_t) { strcat(order, "workspace "); return 0; }
-}
-template <class T>
-static void gemm(int ta, int tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb,
-                 T beta, T* c, int ldc) {
-  // columns first, as the documentation of cublas<t>gemm() has it
-  for (Step i = 0; i < m; i++)
-    for (Step j = 0; j < n; j++) {
-      T sum = 0;
-      for (Step l = 0; l < k; l++)
-        sum += a[ta ? l + i * lda : i + l * lda] * b[tb ? j + l * ldb : l + j * ldb];
-      c[i + j * ldc] = alpha * sum + beta;
-    }
-}
-template <class T>
-static void stack(int ta, int tb, int m, int n, int k, In alpha, In a, int lda, Step sa, In b, int ldb,
-                  Step sb, In beta, void* c, int ldc, Step sc, int count) {
-  for (Step q = 0; q < count; q++)
-    gemm<T>(ta, tb, m, n, k, *(T*)alpha, (T*)a + q * sa, lda, (T*)b + q * sb, ldb, *(T*)beta,
-            (T*)c + q * sc, ldc);
-}
-extern "C" int cublasGemmStridedBatchedEx(
-    void*, int ta, int tb, int m, int n, int k, In alpha, In a, int at, int lda, Step sa, In b, int bt,
-    int ldb, Step sb, In beta, void* c, int ct, int ldc, Step sc, int count, int compute, int algorithm) {
-  if (at != bt || bt != ct || algorithm != -1) return 7;
-  if (at == 1 && compute == 70)
-    stack<double>(ta, tb, m, n, k, alpha, a, lda, sa, b, ldb, sb, beta, c, ldc, sc, count);
-  else if (at == 0 && (compute == 68 || compute == 77))
-    stack<float>(ta, tb, m, n, k, alpha, a, lda, sa, b, ldb, sb, beta, c, ldc, sc, count);
-  else
-    return 15;
-  return 0;
-}
-extern "C" int cublasGemmEx(
-    void* h, int ta, int tb, int m, int n, int k, In alpha, In a, int at, int lda, In b, int bt, int ldb,
-    In beta, void* c, int ct, int ldc, int compute, int algorithm) {
-  return cublasGemmStridedBatchedEx(
-      h, ta, tb, m, n, k, alpha, a, at, lda, 0, b, bt, ldb, 0, beta, c, ct, ldc, 0, 1, compute, algorithm);
-}
-"""
-
-
-@pytest.fixture(scope="module")
-def blas(tmp_path_factory):
-    """A library with the functions of cuBLAS that are called, which multiplies on the host."""
-    folder = tmp_path_factory.mktemp("blas")
-    (folder / "blas.cpp").write_text(BLAS)
-    library = folder / "libblas.so"
-    subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", library, folder / "blas.cpp"], check=True)
-    loaded = ctypes.CDLL(str(library))
-    loaded.called.restype = ctypes.c_char_p
-    return loaded
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize(
-    ("x", "y"),
-    [
-        ((3, 4), (4, 5)),
-        ((1, 4), (4, 1)),
-        ((3, 1), (1, 5)),
-        ((2, 3, 4), (2, 4, 5)),
-        ((3, 4), (2, 4, 5)),
-        ((2, 1, 3, 4), (2, 6, 4, 5)),
-    ],
-)
-def test_products_by_cublas(blas, x, y, dtype):
-    x, y = rng.normal(size=x).astype(dtype), rng.normal(size=y).astype(dtype)
-    for a in (x, np.ascontiguousarray(x.mT).mT, np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 2)])[..., :-2]):
-        for b in (y, np.ascontiguousarray(y.mT).mT):
-            out = np.full(
-                (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), 9, dtype
-            )
-            if a.ndim == 4 or b.ndim == 4:  # two axes of a stack of which one is broadcast
-                a, b = (
-                    np.ascontiguousarray(np.broadcast_to(z, (*out.shape[:-2], *z.shape[-2:]))) for z in (a, b)
-                )
-            Blas(blas).product(a, b, out, lambda z: z.ctypes.data)()
-            np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
-
-
-def test_an_error_of_cublas_is_told(blas):
-    x = np.ones((2, 2), np.uint16)
-    with pytest.raises(RuntimeError, match=r"cublasGemmEx of \(2, 2\) and \(2, 2\) failed with status 7"):
-        Blas(blas).product(x, x, np.ones((2, 2), "f4"), lambda z: z.ctypes.data)()
-
-
-# --- CuPy, as far as it can be played ---------------------------------------------------------------------
-
-
-class Stream:
-    """A stream of a library that was never told of a GPU."""
-
-    current: Stream
-
-    def __init__(self, non_blocking=False, ptr=5):
-        self.ptr, self.log = ptr, []
-
-    def __enter__(self):
-        self.before, Stream.current = Stream.current, self
-
-    def __exit__(self, *_):
-        Stream.current = self.before
-
-    def synchronize(self):
-        self.log.append("synchronize")
-
-    def begin_capture(self):
-        self.log.append("begin")
-
-    def end_capture(self):
-        self.log.append("end")
-        return SimpleNamespace(launch=lambda: self.log.append("launch"))
-
-
-@pytest.fixture
-def machine(blas, monkeypatch):
-    """CuPy's part of it, on NumPy's arrays."""
-    Stream.current = Stream(ptr=0)
-    cuda = SimpleNamespace(
-        Stream=Stream,
-        MemoryPool=lambda: SimpleNamespace(malloc=None),
-        using_allocator=lambda malloc: Stream(),
-        get_current_stream=lambda: Stream.current,
-    )
-
-    def empty(shape, dtype):
-        return np.empty(shape, dtype).view(Placed)
-
-    cupy = SimpleNamespace(cuda=cuda, empty=empty, copyto=np.copyto, asnumpy=np.array)
-    monkeypatch.setattr("anyback.backends.cuda._library", lambda cupy: blas)
-    ctypes.memset(blas.called(), 0, 0)
-    return CudaMachine(cupy, None)
-
-
-class Placed(np.ndarray):
-    """An array that tells where it is as CuPy's do."""
-
-    @property
-    def data(self):
-        return SimpleNamespace(ptr=self.ctypes.data)
-
-
-def test_cublas_follows_the_stream_and_gets_its_workspace_after(machine, blas):
-    x = rng.normal(size=(4, 3)).view(Placed)
-    y, out = rng.normal(size=(3, 2, 2)).view(Placed)[..., 0], np.zeros((4, 2)).view(Placed)
-    before = len(blas.called())
-    product = machine.product(x, y, out)  # y is neither in C order nor transposed
-    product()
-    product()
-    assert blas.called()[before:] == b"stream workspace "
-    with Stream(ptr=8):
-        product()
-    assert blas.called()[before:] == b"stream workspace " * 2
-    np.testing.assert_allclose(out, x @ y)
-
-
-def test_a_step_is_captured_and_launched(machine):
-    calls = []
-    launch = machine.graph([lambda: calls.append(Stream.current.ptr)])
-    assert calls == [5], "captured on a stream of its own"
-    stream = launch.__defaults__[0][0]
-    launch()
-    assert stream.log == ["begin", "end", "launch"]
-
-
-def test_a_step_that_cannot_be_captured_runs_call_by_call(machine):
-    calls = []
-
-    def refused():
-        if Stream.current.ptr:
-            raise NotImplementedError("not during stream capture\nat all")
-        calls.append("called")
-
-    with pytest.warns(UserWarning, match="a step runs without a CUDA graph: not during stream capture"):
-        launch = machine.graph([refused])
-    launch()
-    assert calls == ["called"]
-
-
-# --- NVIDIA's compiler ------------------------------------------------------------------------------------
-
-
-def compiled_by_nvidia(source: str, folder: Path) -> None:
-    """Compile for a GPU by NVRTC, as CuPy does, or by nvcc; skip where there is neither."""
-    if shutil.which("nvcc"):
-        (folder / "kernels.cu").write_text(source)
-        command = ["nvcc", "-std=c++17", "-ptx", "-arch=sm_80", "-o", folder / "kernels.ptx"]
-        ended = subprocess.run([*command, folder / "kernels.cu"], capture_output=True, text=True)
-        assert not ended.returncode, ended.stderr
-        assert ".entry step0" in (folder / "kernels.ptx").read_text()
-        return
-    pytest.skip("there is no compiler of CUDA")
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", MODELS)
-def test_sources_are_cuda(name, dtype, tmp_path):
-    model, options = MODELS[name]
-    gpu = Emulated(half=dtype == "float32")
-    trained(model, gpu, dtype, **options)
-    for source in gpu.machine.sources:
-        compiled_by_nvidia(source, tmp_path)
+    agree(gpu, lambda x, word: layer.train({}, x, Key(word))[0], x, 123456789, rtol=0)
