@@ -29,6 +29,7 @@ HEADER = r"""
 #include <cmath>
 #include <cstring>
 #include <ucontext.h>
+#include <algorithm>
 using namespace std;
 #define __global__
 #define __device__
@@ -94,7 +95,7 @@ static void blocks(const int* grid, int threads, bool waits) {
 class Emulated(NumpyBackend):
     """NumPy's arrays as those of a GPU."""
 
-    def __init__(self, half: bool = False) -> None:
+    def __init__(self, half: str | None = None) -> None:
         self.machine = EmulatedGPU(half)
 
     def share(self, x: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ class EmulatedGPU:
     namespace = np
     device = nullcontext()
 
-    def __init__(self, half: bool = False) -> None:
+    def __init__(self, half: str | None = None) -> None:
         self.half = half
         self.sources: list[str] = []
         self.launched: list[str] = []
@@ -141,6 +142,7 @@ class EmulatedGPU:
             )
         folder = tempfile.mkdtemp()
         path = Path(folder) / "kernels.cpp"
+        source = re.sub(r'asm\("cvt.rn.f16.f32.*\);', "_Float16 half = x; memcpy(&y, &half, 2);", source)
         path.write_text(HEADER + source + "\n".join(runs))
         library = path.with_suffix(".so")
         command = [str(COMPILER), "-std=c++17", "-O0", "-w", "-shared", "-fPIC", "-fno-strict-aliasing"]
@@ -156,10 +158,11 @@ class EmulatedGPU:
         pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
         f((ctypes.c_int * 2)(*grid), block[0], pointers)
 
-    def product(self, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> Callable[[], Any]:
-        """Multiply by NumPy; words of 16 bits are the upper halves of floats."""
-        if x.dtype == np.uint16:
-            return lambda: np.matmul(_widened(x), _widened(y), out=out)
+    def product(self, x: np.ndarray, y: np.ndarray, out: np.ndarray, factor: Any) -> Callable[[], Any]:
+        """Multiply by NumPy; words of 16 bits are halves of floats, or what the name says."""
+        if self.half and x.dtype == np.uint16:
+            wide = _of_float16 if self.half == "float16" else _of_bfloat16
+            return lambda: np.multiply(wide(x) @ wide(y), 1.0 if factor is None else factor, out=out)
         return partial(np.matmul, x, y, out=out)
 
     def graph(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
@@ -172,5 +175,9 @@ class EmulatedGPU:
         return np.array(x)
 
 
-def _widened(x: np.ndarray) -> np.ndarray:
+def _of_bfloat16(x: np.ndarray) -> np.ndarray:
     return (x.astype(np.uint32) << 16).view(np.float32)
+
+
+def _of_float16(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x).view(np.float16).astype(np.float32)

@@ -109,11 +109,12 @@ def test_cupy_of_a_number_that_does_not_exist(fresh, monkeypatch):
     fake_cupy(monkeypatch, 2)
     assert backend("cupy:1").name == "cupy:1"
     assert backend("cupy").name == "cupy"
-    assert backend("cupy:tf32").machine.tf32 and not backend("cupy").machine.tf32
+    assert backend("cupy:tf32").machine.precision == "tf32" and backend("cupy").machine.precision == "float32"
     assert backend("cupy:0:tf32").name == "cupy:tf32"
-    assert backend("cupy:1:bfloat16").name == "cupy:1:bfloat16" and backend("cupy:1:bfloat16").machine.half
-    expected = r"takes a GPU number in \[0, 2\) and one of float32, tf32, bfloat16, got"
-    for name in "cupy:2", "cupy:-1", "cupy:gpu", "cupy:2:tf32", "cupy:1:float16":
+    assert backend("cupy:1:bfloat16").name == "cupy:1:bfloat16"
+    assert [backend(f"cupy{p}").machine.half for p in ("", ":tf32", ":float16")] == [None, None, "float16"]
+    expected = r"takes a GPU number in \[0, 2\) and one of float32, tf32, bfloat16, float16, got"
+    for name in "cupy:2", "cupy:-1", "cupy:gpu", "cupy:2:tf32", "cupy:1:float8":
         with pytest.raises(BackendError, match=expected):
             backend(name)
     fake_cupy(monkeypatch, 0)

@@ -31,6 +31,8 @@ extern "C" {
 const char* called() { return order; }
 int cublasCreate_v2(void** handle) { *handle = order; return 0; }
 int cublasSetStream_v2(void*, void*) { strcat(order, "stream "); return 0; }
+int mode;
+int cublasSetPointerMode_v2(void*, int m) { mode = m; return 0; }
 int cublasSetWorkspace_v2(void*, void*, size_t) { strcat(order, "workspace "); return 0; }
 }
 template <class T>
@@ -42,7 +44,7 @@ static void gemm(int ta, int tb, int m, int n, int k, T alpha, const T* a, int l
       T sum = 0;
       for (Step l = 0; l < k; l++)
         sum += a[ta ? l + i * lda : i + l * lda] * b[tb ? j + l * ldb : l + j * ldb];
-      c[i + j * ldc] = alpha * sum + beta;
+      c[i + j * ldc] = alpha * sum + (beta != 0 ? beta * c[i + j * ldc] : 0);
     }
 }
 template <class T>
@@ -112,10 +114,21 @@ def test_products_by_cublas(blas, x, y, dtype):
             np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
 
 
+def test_factors_on_the_device(blas):
+    x, y, out = rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), np.ones((3, 2))
+    scales = np.array(0.5), np.array(2.0)
+    Blas(blas).product(x, y, out, lambda z: z.ctypes.data, scales)()
+    np.testing.assert_allclose(out, 0.5 * (x @ y) + 2.0)
+    assert ctypes.c_int.in_dll(blas, "mode").value == 1
+    Blas(blas).product(x, y, out, lambda z: z.ctypes.data)()
+    np.testing.assert_allclose(out, x @ y)
+    assert ctypes.c_int.in_dll(blas, "mode").value == 0
+
+
 def test_an_error_of_cublas_is_told(blas):
     x = np.ones((2, 2), np.uint16)
     with pytest.raises(RuntimeError, match=r"cublasGemmEx of \(2, 2\) and \(2, 2\) failed with status 7"):
-        Blas(blas).product(x, x, np.ones((2, 2), "f4"), lambda z: z.ctypes.data)()
+        Blas(blas, "bfloat16").product(x, x, np.ones((2, 2), "f4"), lambda z: z.ctypes.data)()
 
 
 # --- CuPy, as far as it can be played ---------------------------------------------------------------------
@@ -160,7 +173,7 @@ def machine(blas, monkeypatch):
     def empty(shape, dtype):
         return np.empty(shape, dtype).view(Placed)
 
-    cupy = SimpleNamespace(cuda=cuda, empty=empty, copyto=np.copyto, asnumpy=np.array)
+    cupy = SimpleNamespace(cuda=cuda, empty=empty, zeros=empty, copyto=np.copyto, asnumpy=np.array)
     monkeypatch.setattr("anyback.backends.cuda._library", lambda cupy: blas)
     ctypes.memset(blas.called(), 0, 0)
     return CudaMachine(cupy, None)
@@ -178,7 +191,7 @@ def test_cublas_follows_the_stream_and_gets_its_workspace_after(machine, blas):
     x = rng.normal(size=(4, 3)).view(Placed)
     y, out = rng.normal(size=(3, 2, 2)).view(Placed)[..., 0], np.zeros((4, 2)).view(Placed)
     before = len(blas.called())
-    product = machine.product(x, y, out)  # y is neither in C order nor transposed
+    product = machine.product(x, y, out, None)  # y is neither in C order nor transposed
     product()
     product()
     assert blas.called()[before:] == b"stream workspace "
@@ -215,12 +228,19 @@ def test_a_step_that_cannot_be_captured_runs_call_by_call(machine):
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", MODELS)
-def test_sources_are_cuda(name, dtype, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "dtype", "half"),
+    [
+        *((name, "float32", None) for name in MODELS),
+        ("batch", "float64", None),
+        ("residual", "float32", "bfloat16"),
+        ("weighted", "float32", "float16"),
+    ],
+)
+def test_sources_are_cuda(name, dtype, half, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "PLAIN", 1)
     model, options = MODELS[name]
-    gpu = Emulated(half=dtype == "float32")
+    gpu = Emulated(half)
     trained(model, gpu, dtype, **options)
     assert gpu.machine.sources
     for source in gpu.machine.sources:

@@ -331,23 +331,37 @@ def test_kernels_that_compute_something_else_are_not_believed(monkeypatch):
     assert not f.believed
 
 
+def to_bfloat16(x):
+    bits = x.view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32).view(np.float32)
+
+
+def to_float16(x):
+    scale = 2.0 ** (14 - np.floor(np.log2(np.abs(x).max())))
+    return (x * scale).astype("f2") / np.float32(scale)
+
+
 @emulated
-def test_products_of_rounded_operands():
+@pytest.mark.parametrize("rounded", [to_bfloat16, to_float16])
+def test_products_of_rounded_operands(rounded):
+    half = rounded.__name__[3:]
+
     def product(x, w):
         return namespace(x).matmul(x * 1.0, w[:40].mT)
 
-    def rounded(x):
-        bits = x.view(np.uint32).astype(np.uint64)
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32).view(np.float32)
-
     x, w = rng.normal(size=(8, 20)).astype("f4"), rng.normal(size=(50, 20)).astype("f4")
-    found = Program(product, (x, w), EmulatedGPU(half=True), 0, 0)((x, w))
-    np.testing.assert_allclose(found, rounded(x) @ rounded(w)[:40].T, rtol=1e-5, atol=1e-5)
-    assert 1e-4 < np.abs(found - x @ w[:40].T).max() < 0.1
-    gpu = Emulated(half=True)
+    for size in (1e-7, 1.0, 1e7):
+        machine = EmulatedGPU(half)
+        found = Program(product, (x * size, w), machine, 0, 0)((x * size, w)) / size
+        np.testing.assert_allclose(found, rounded(x * size) @ rounded(w)[:40].T / size, rtol=1e-5, atol=1e-5)
+        assert 1e-5 < np.abs(found - x @ w[:40].T).max() < 0.1
+    gpu = Emulated(half)
     ours, plain = (trained(ab.MLP([16], 3), b, "float32") for b in (gpu, "numpy"))
-    assert "bfloat16(" in gpu.machine.sources[0].split("step0")[1]
+    assert f"{half}(" in gpu.machine.sources[0].split("step0")[1]
     assert ours.history["loss"] == pytest.approx(plain.history["loss"], rel=0.02)
+    w[0, 0] = np.inf  # is told of, whatever it does to the others
+    found = Program(product, (x, w), EmulatedGPU(half), 0, 0)((x, w))
+    assert not np.isfinite(found[:, 0]).any()
 
 
 def test_results_that_live_at_once_lie_apart():

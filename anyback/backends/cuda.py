@@ -22,10 +22,10 @@ from anyback.backends.base import first_line
 __all__ = ["PRECISIONS", "Blas", "CudaMachine", "lead"]
 
 # From library_types.h and cublas_api.h: types of elements, and in what is multiplied and added up.
-_ELEMENTS = {"float32": 0, "float64": 1, "uint16": 14}  # 16 bits are those of a bfloat16
+_ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 _COMPUTE, _COMPUTE_TF32, _COMPUTE_DOUBLE = 68, 77, 70
 # How products of float32 are made; all else is always float32.
-PRECISIONS = ("float32", "tf32", "bfloat16")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 # Bytes of workspace, as cuBLAS recommends for Hopper.
 WORKSPACE = 32 << 20
 
@@ -37,12 +37,13 @@ class Blas:
     ----------
     library : ctypes.CDLL
         cuBLAS.
-    tf32 : bool
-        Whether float32 is multiplied with 10 bits of mantissa.
+    precision : str
+        One of `PRECISIONS`: "tf32" multiplies float32 with 10 bits of mantissa; "bfloat16" and "float16" say
+        what words of 16 bits hold.
     """
 
-    def __init__(self, library: Any, tf32: bool = False) -> None:
-        self.library, self.tf32 = library, tf32
+    def __init__(self, library: Any, precision: str = "float32") -> None:
+        self.library, self.precision = library, precision
         self.handle = ctypes.c_void_p()
         _checked(library.cublasCreate_v2(ctypes.byref(self.handle)), "cublasCreate")
 
@@ -52,21 +53,31 @@ class Blas:
         given = ctypes.c_void_p(workspace), ctypes.c_size_t(size)
         _checked(self.library.cublasSetWorkspace_v2(self.handle, *given), "cublasSetWorkspace")
 
-    def product(self, x: Array, y: Array, out: Array, address: Callable[[Array], int]) -> Callable[[], None]:
+    def product(
+        self,
+        x: Array,
+        y: Array,
+        out: Array,
+        address: Callable[[Array], int],
+        scales: Sequence[Array] = (),
+    ) -> Callable[[], None]:
         """Return what computes ``out = x @ y``, of matrices or stacks of them, in C order or transposed.
 
         cuBLAS knows columns first: what it sees of arrays in C order are their transposes, and it is asked
-        for ``out.T = y.T @ x.T``. `address` tells where an array begins.
+        for ``out.T = y.T @ x.T``. `address` tells where an array begins; `scales` are a factor of the product
+        and one of what was in `out`, on the device.
         """
         (turned_x, ldx), (turned_y, ldy) = lead(x), lead(y)
         n, m, k = y.shape[-1], x.shape[-2], x.shape[-1]
         double = out.dtype == np.float64
-        compute = _COMPUTE_DOUBLE if double else _COMPUTE_TF32 if self.tf32 else _COMPUTE
+        tf32 = self.precision == "tf32"
+        compute = _COMPUTE_DOUBLE if double else _COMPUTE_TF32 if tf32 else _COMPUTE
         real = ctypes.c_double if double else ctypes.c_float
-        one, zero = real(1.0), real(0.0)
-        kinds = [_ELEMENTS[a.dtype.name] for a in (y, x, out)]
+        given: list[Any] = [ctypes.byref(real(1.0)), ctypes.byref(real(0.0))]
+        given = [ctypes.c_void_p(address(a)) for a in scales] or given
+        names = [self.precision if a.dtype == np.uint16 else a.dtype.name for a in (y, x, out)]
+        kinds = [_ELEMENTS[name] for name in names]
         where = [ctypes.c_void_p(address(a)) for a in (y, x, out)]
-        scales = ctypes.byref(one), ctypes.byref(zero)
         places: list[tuple[Any, ...]]
         places = [(where[0], kinds[0], ldy), (where[1], kinds[1], ldx), (where[2], kinds[2], n)]
         f, count = self.library.cublasGemmEx, list[int]()
@@ -75,11 +86,14 @@ class Blas:
             f, count = self.library.cublasGemmStridedBatchedEx, [stack[0]]
             steps = stack[2], stack[1], stack[3]
             places = [(*p, ctypes.c_longlong(step)) for p, step in zip(places, steps, strict=True)]
-        given: list[Any] = [self.handle, int(turned_y), int(turned_x), n, m, k, scales[0]]
-        given += [*places[0], *places[1], scales[1], *places[2], *count, compute, -1]
+        head = self.handle, int(turned_y), int(turned_x), n, m, k, given[0]
+        rest = *places[0], *places[1], given[1], *places[2], *count, compute, -1
 
         def call() -> None:
-            _checked(f(*given), f"{f.__name__} of {x.shape} and {y.shape}")
+            _checked(
+                self.library.cublasSetPointerMode_v2(self.handle, len(scales) // 2), "cublasSetPointerMode"
+            )
+            _checked(f(*head, *rest), f"{f.__name__} of {x.shape} and {y.shape}")
 
         return call
 
@@ -90,7 +104,7 @@ class CudaMachine:
     def __init__(self, cupy: Any, device: Any, precision: str = "float32") -> None:
         self.cupy = self.namespace = cupy
         self.device = device
-        self.tf32, self.half = precision == "tf32", precision == "bfloat16"
+        self.precision, self.half = precision, precision if precision in ("bfloat16", "float16") else None
         self._stream: int | None = None
 
     def compile(self, source: str) -> Callable[[str], Callable[..., Any]]:
@@ -100,7 +114,7 @@ class CudaMachine:
         ).get_function
         return function
 
-    def product(self, x: Array, y: Array, out: Array) -> Callable[[], Any]:
+    def product(self, x: Array, y: Array, out: Array, factor: Array | None) -> Callable[[], Any]:
         """Return what multiplies on the current stream; what cuBLAS cannot read as it is, is copied first."""
         copies = []
         for a in (x, y):
@@ -108,7 +122,9 @@ class CudaMachine:
                 aside = self.cupy.empty(a.shape, a.dtype)
                 copies.append(partial(self.cupy.copyto, aside, a))
                 x, y = (aside if b is a else b for b in (x, y))
-        multiply = self._blas.product(x, y, out, lambda a: int(a.data.ptr))
+        blas = self._blas
+        scales = () if factor is None else (factor, self._nothing)
+        multiply = blas.product(x, y, out, lambda a: int(a.data.ptr), scales)
 
         def call() -> None:
             for copy in copies:
@@ -150,7 +166,8 @@ class CudaMachine:
     @cached_property
     def _blas(self) -> Blas:
         self._workspace = self.cupy.empty(WORKSPACE, np.uint8)
-        return Blas(_library(self.cupy), self.tf32)
+        self._nothing = self.cupy.zeros((), np.float32)
+        return Blas(_library(self.cupy), self.precision)
 
     def _follow(self) -> None:
         """Let cuBLAS work on the current stream."""

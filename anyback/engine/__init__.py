@@ -1,4 +1,4 @@
-"""How NumPy runs a pure function fast: written down once, laid out on buffers, replayed.
+"""How a pure function runs fast: written down once, laid out on buffers, replayed.
 
 1. `recording`: the function is called on stand-ins for its arguments, which note every operation.
 2. `layout`: each result gets its place: buffers that are used again, views made once, new weights over the
@@ -10,6 +10,10 @@
 
 The formulas know nothing of it, and the numbers do not change: it is the same arithmetic in the same order,
 bit for bit, so that a run may begin in one way and go on in another. `replay` decides which way it is.
+
+For a GPU the same recording goes another way: `fusion` gathers its operations into kernels, `cuda` writes their
+source, and `device` places everything in the GPU's memory and runs it. What compiles and multiplies there is
+the backend's (`anyback.backends.cuda`).
 """
 
 from anyback.engine.replay import Repeated, Replayed

@@ -124,6 +124,16 @@ __device__ unsigned short bfloat16(float x) {
   const unsigned int bits = __float_as_uint(x);
   return x != x ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
+__device__ unsigned short float16(float x) {
+  unsigned short y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+// The power of two that brings a number into [2^14, 2^15).
+__device__ float scale(float largest) {
+  const bool usual = largest > 0 && largest - largest == 0;
+  return usual ? ldexp(1.0f, max(-60, min(60, 14 - ilogb(largest)))) : 1.0f;
+}
 struct Sum {
   template <class T> __device__ T operator()(T a, T b) const { return a + b; }
 };
@@ -187,7 +197,7 @@ def known(node: Node) -> bool:
         return False
     if node.kind == "reduce":
         return node.f in _REDUCTIONS and node.value.dtype.kind in "if"
-    return node.kind in ("cast", "half", "take", "where") or (
+    return node.kind in ("cast", "half", "scale", "take", "where") or (
         node.kind == "ufunc" and _spelled(node) is not None
     )
 
@@ -372,8 +382,10 @@ class _Source:
             return self._taken(node)
         if node.kind == "cast":
             return self._operand(node.args[0], node.value.dtype, shape, role)
-        if node.kind == "half":
-            return f"bfloat16({self._operand(node.args[0], np.dtype(np.float32), shape, role)})"
+        if node.kind in ("half", "scale"):
+            real = np.dtype(np.float32)
+            operands = [self._operand(arg, real, shape, role) for arg in node.args]
+            return f"{node.f or node.kind}({' * '.join(operands)})"
         if node.kind == "where":
             condition = self._operand(node.args[0], np.dtype(bool), shape, role)
             x, y = (self._operand(arg, node.value.dtype, shape, role) for arg in node.args[1:])

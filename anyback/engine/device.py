@@ -42,19 +42,19 @@ class Machine(Protocol):
         NumPy's functions on its arrays.
     device : context manager
         In which arrays are made where they belong.
-    half : bool
-        Whether what is multiplied is rounded to bfloat16, and handed over in words of 16 bits.
+    half : {None, "bfloat16", "float16"}
+        To what operands of products are rounded, see `fuse`.
     """
 
     namespace: Any
     device: Any
-    half: bool
+    half: str | None
 
     def compile(self, source: str) -> Callable[[str], Callable[..., Any]]:
         """Compile CUDA C and return ``function(name)``, which is called with grid, block and arrays."""
 
-    def product(self, x: Array, y: Array, out: Array) -> Callable[[], Any]:
-        """Return what multiplies matrices, or stacks of them."""
+    def product(self, x: Array, y: Array, out: Array, factor: Array | None) -> Callable[[], Any]:
+        """Return what multiplies matrices, or stacks of them, and the product by a factor."""
 
     def graph(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
         """Return one call for many."""
@@ -337,9 +337,9 @@ class Program:
             return partial(self.function(step.name), step.grid, step.block, tuple(arrays))
         out = self._seen(step)
         operands = [self._seen(arg) for arg in _nodes(step)]
-        if step.f is np.matmul and min(a.ndim for a in operands) > 1:
-            x, y = operands
-            return self.machine.product(x, y, out)
+        if step.f is np.matmul and min(a.ndim for a in operands[:2]) > 1:
+            x, y, *factor = operands
+            return self.machine.product(x, y, out, factor[0] if factor else None)
         return partial(_assign, self._translated(step), operands, out)
 
     def _translated(self, node: Node) -> Callable[..., Any]:

@@ -152,12 +152,12 @@ def in_c_order(shape: Sequence[int]) -> tuple[int, ...]:
 
 def elementwise(node: Node) -> bool:
     """Whether element i of the result is made of element i of each operand, or of a row that is taken."""
-    return node.kind in ("where", "cast", "half", "take") or (
+    return node.kind in ("where", "cast", "half", "scale", "take") or (
         node.kind == "ufunc" and node.f is not np.matmul and not node.f.signature
     )
 
 
-def fuse(recording: Recording, known: Callable[[Node], bool], half: bool = False) -> Fused:
+def fuse(recording: Recording, known: Callable[[Node], bool], half: str | None = None) -> Fused:
     """Gather the operations of a recording into kernels.
 
     Parameters
@@ -166,8 +166,10 @@ def fuse(recording: Recording, known: Callable[[Node], bool], half: bool = False
         It is taken apart: its nodes are changed.
     known : callable
         ``known(node)``: whether an elementwise operation or a reduction can be part of a kernel.
-    half : bool
-        Whether products take bfloat16, in words of 16 bits, in the place of float32.
+    half : {None, "bfloat16", "float16"}
+        What products take in the place of float32, in words of 16 bits. Since float16 ends at 65504 and
+        loses digits below 6e-5, what is rounded to it is scaled, by the power of two that brings its largest
+        element near the end, and a product has a third operand: the factor by which it is scaled back.
 
     Raises
     ------
@@ -178,9 +180,10 @@ def fuse(recording: Recording, known: Callable[[Node], bool], half: bool = False
 
 
 class _Fusion:
-    def __init__(self, recording: Recording, known: Callable[[Node], bool], half: bool) -> None:
+    def __init__(self, recording: Recording, known: Callable[[Node], bool], half: str | None) -> None:
         self.results, self.known, self.half = leaves(recording.result), known, half
         self.halves: dict[Node, Node] = {}
+        self.scales: dict[Node, tuple[Node, Node]] = {}
         self.sights, self.places = Sights(), dict[Node, tuple[Node, int, tuple[int, ...]]]()
         self.nodes = list(self._prepared(recording.nodes))
         self.order = {node: i for i, node in enumerate(self.nodes)}
@@ -241,12 +244,33 @@ class _Fusion:
         """Let a product take its operands rounded, and yield what rounds them; one of a vector is left."""
         if min(arg.value.ndim for arg in product.args) < 2:
             return
-        for root in map(base, product.args):
+        roots = [base(arg) for arg in product.args]
+        for root in roots:
             if root not in self.halves:
+                scale: tuple[Node, ...] = ()
+                if self.half == "float16":
+                    yield from self._scaled(root)
+                    scale = (self.scales[root][0],)
                 value = np.broadcast_to(np.zeros((), np.uint16), root.value.shape)
-                self.halves[root] = Node("half", None, (root,), value)
+                self.halves[root] = Node("half", self.half, (root, *scale), value)
                 yield self.halves[root]
         product.args = tuple(self._of_half(arg) for arg in product.args)
+        if self.half == "float16":
+            factors = [self.scales[root][1] for root in roots]
+            back = Node("ufunc", np.multiply, (*factors,), factors[0].value)
+            product.args = (*product.args, back)
+            yield back
+
+    def _scaled(self, root: Node) -> Iterator[Node]:
+        """Yield what finds the scale of an array, and its reciprocal."""
+        size = Node("ufunc", np.absolute, (root,), root.value)
+        number = np.zeros((), np.float32)
+        largest = Node("reduce", np.maximum, (size,), number, {"axis": None, "keepdims": False})
+        scale = Node("scale", None, (largest,), number)
+        self.scales[root] = scale, Node("ufunc", np.reciprocal, (scale,), number)
+        yield size
+        yield from self._reduction(largest)
+        yield from self.scales[root]
 
     def _of_half(self, node: Node) -> Node:
         """Return what is seen of a rounded array where a node is seen."""

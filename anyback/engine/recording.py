@@ -68,7 +68,7 @@ class NotRecordable(RuntimeError):
     """
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # its operands are nodes, whose operands are nodes
 class Node:
     """One operation, or one argument of the function.
 
