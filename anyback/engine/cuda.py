@@ -145,10 +145,9 @@ struct Smallest {
 };
 // What all lanes have found, put together by f; lane l of sum s is thread s * LANES + l, or l * SUMS + s.
 template <int SUMS, int LANES, bool SIDE_BY_SIDE, class T, class F>
-__device__ T together(T found, F f, int sum, int lane) {
-  __shared__ T all[SUMS * LANES];
+__device__ T together(T found, F f, int sum, int lane, void* shared) {
   const int step = SIDE_BY_SIDE ? SUMS : 1;
-  T* mine = all + (SIDE_BY_SIDE ? sum : sum * LANES);
+  T* mine = (T*)shared + (SIDE_BY_SIDE ? sum : sum * LANES);
   mine[lane * step] = found;
   __syncthreads();
   for (int half = LANES / 2; half > 0; half /= 2) {
@@ -304,6 +303,7 @@ class _Source:
         sum_, lane = f"threadIdx.x / {self.lanes}", f"threadIdx.x % {self.lanes}"
         if not self.by_lanes:
             sum_, lane = f"threadIdx.x % {self.together}", f"threadIdx.x / {self.together}"
+        yield f"__shared__ double shared[{self.together * self.lanes}];"
         yield f"const int s = {sum_}, lane = {lane};"
         yield f"const {index} at = ({index})blockIdx.x * {self.together} + s;"
         yield f"const {index} o = at < {kernel.outer} ? at : {kernel.outer - 1};"
@@ -331,7 +331,8 @@ class _Source:
             side = "false" if self.by_lanes else "true"
             for node in found:
                 name, f = self.names[node], _REDUCTIONS[node.f]
-                yield f"{name} = together<{self.together}, {self.lanes}, {side}>({name}, {f}(), s, lane);"
+                sizes = f"{self.together}, {self.lanes}, {side}"
+                yield f"{name} = together<{sizes}>({name}, {f}(), s, lane, shared);"
         outside = [n for n, role in roles.items() if role != "all" and n in self.fused.stored]
         yield from self._stores(outside, f"lane == 0 && at < {kernel.outer}")
 
