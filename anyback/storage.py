@@ -148,10 +148,22 @@ def replace(path: str | Path, data: bytes, *, keep: int = 1, durable: bool = Tru
     folder = folder or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path} needs the folder {folder}, which is not there")
-    # A name of its own for each writer, and never one that is there already.
-    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
+    # Names of its own for each writer, and never one that is there already.
+    new, old = (os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp") for _ in range(2))
     try:
-        _write(temporary, path, data, keep, durable)
+        with _created(new) as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+            _let_go(file)
+            if keep > 1 and os.path.exists(path):
+                _copy(path, old)
+            os.replace(new, path)
+        # Only now, when the new file is there, is an older one given up.
+        if os.path.exists(old):
+            _shift(path, keep)
+            os.replace(old, _older(path, 1))
         if durable and os.name == "posix":  # elsewhere a folder cannot be opened
             descriptor = os.open(folder, os.O_RDONLY)
             try:
@@ -159,8 +171,9 @@ def replace(path: str | Path, data: bytes, *, keep: int = 1, durable: bool = Tru
             finally:
                 os.close(descriptor)
     except BaseException as error:
-        with suppress(OSError):
-            os.remove(temporary)
+        for temporary in (new, old):
+            with suppress(OSError):
+                os.remove(temporary)
         if isinstance(error, OSError) and error.errno:
             raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
         raise
@@ -189,19 +202,14 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     return digest.hexdigest()
 
 
-def _write(temporary: str, path: str, data: bytes, keep: int, durable: bool) -> None:
+def _created(path: str) -> IO[bytes]:
+    """Open a new file, locked: that says to `sweep` that its writer lives."""
     # Opened with 0o666 the file gets the permissions that the user's umask leaves.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    with open(descriptor, "wb") as file:
-        with suppress(OSError):
-            lock(descriptor)  # says to `sweep` that its writer lives
-        file.write(data)
-        file.flush()
-        if durable:
-            os.fsync(descriptor)
-        _let_go(file)
-        _make_way(path, keep)
-        os.replace(temporary, path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    file = open(os.open(path, flags, 0o666), "wb")  # noqa: SIM115 - the caller closes it
+    with suppress(OSError):
+        lock(file.fileno())
+    return file
 
 
 def _let_go(file: IO[bytes]) -> None:
@@ -210,19 +218,18 @@ def _let_go(file: IO[bytes]) -> None:
         file.close()
 
 
-def _make_way(path: str, keep: int) -> None:
-    """Let the file at `path` be known by its older name too, and each of those by its next."""
-    if keep < 2 or not os.path.exists(path):
-        return
+def _copy(path: str, other: str) -> None:
+    try:
+        os.link(path, other)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, other)
+
+
+def _shift(path: str, keep: int) -> None:
+    """Give each file that was kept before `path` its next older name."""
     for number in range(keep - 1, 1, -1):
         with suppress(FileNotFoundError):
             os.replace(_older(path, number - 1), _older(path, number))
-    with suppress(FileNotFoundError):
-        os.remove(_older(path, 1))
-    try:
-        os.link(path, _older(path, 1))  # a rename would leave a moment without any file at `path`
-    except OSError:  # a file system without links
-        shutil.copyfile(path, _older(path, 1))
 
 
 def _older(path: str, number: int) -> str:

@@ -72,8 +72,8 @@ def resume(
     command: list[str],
 ) -> None:
     """Continue a run where its newest intact checkpoint stands."""
-    # What is no folder is refused when it is opened.
-    with folders.claimed(run) if run.is_dir() else nullcontext():
+    # What is not there is refused when it is opened.
+    with folders.claimed(run if run.is_dir() else run.parent) if run.exists() else nullcontext():
         opened = folders.open_run(run, backend)
         if not opened.about:
             fail(f"--resume {run} needs a run folder with a run.json")
@@ -89,9 +89,6 @@ def resume(
         _mind_the_end(options, trainer)
         options = replace(options, epochs=max(options.epochs, trainer.epoch))
         about = _about(options, data, table, task, trainer, command)
-        # In the place of a damaged one, or the next save would push it out before that is written.
-        if opened.path.name != folders.CHECKPOINT:
-            opened.path.replace(folder / folders.CHECKPOINT)
         _run(trainer, task, parts, options, folder, about, quiet)
 
 
@@ -125,7 +122,8 @@ def _run(
         trainer.save(checkpoint, keep=options.keep)
         about["training"] = _ended("interrupted", trainer, start)
         folders.note_down(folder, about)
-        note(f"interrupted within epoch {trainer.epoch + 1}: continue with --resume {folder}")
+        where = f"within epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
+        note(f"interrupted {where}: continue with --resume {folder}")
         raise typer.Exit(128 + interrupted.number) from None
     except KeyboardInterrupt:
         # The trainer may stand in the middle of a step; its file stands between two.
