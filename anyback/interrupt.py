@@ -39,14 +39,15 @@ def terminate(number: int, frame: FrameType | None) -> NoReturn:
 @contextmanager
 def terminable() -> Iterator[None]:
     """Handle SIGTERM by `terminate`, unless the program has its own way or this is not its main thread."""
-    ours = _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
+    # None where it is not Python's to give back.
+    before = signal.getsignal(signal.SIGTERM) if _in_main_thread() else None
+    if before is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Interrupt:

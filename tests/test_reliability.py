@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are no part of the installed package
 pytest.importorskip("benchmarks", reason="the benchmarks are in a checkout only")
 from anyback.cli import app, folder  # noqa: E402
-from benchmarks.reliability import Settings, __main__, crash, descriptors, disk, signals  # noqa: E402
+from benchmarks.reliability import Settings, __main__, _runs, crash, descriptors, disk, signals  # noqa: E402
 
 CHECKPOINT = "checkpoint.safetensors"
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
@@ -319,7 +319,29 @@ def test_open_files_are_as_many_after_many_checkpoints(tmp_path, monkeypatch, pl
     assert descriptors.run(Settings(1, 0, tmp_path))["survived"] == 1
 
 
-# --- the command ---------------------------------------------------------------------------------
+# --- the harness ---------------------------------------------------------------------------------
+
+
+def test_what_is_not_as_in_a_run_left_alone_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(_runs.Run, "finish", lambda run: (0, ""))
+    whole, other = _runs.Run(tmp_path / "whole"), _runs.Run(tmp_path / "other")
+    for run in (whole, other):
+        run.folder.mkdir()
+        fit(made(), Checkpoint(run.checkpoint), CSVLog(run.folder / "history.csv"))
+    assert other.unlike(whole) is None
+    arrays, described = storage.read(other.checkpoint)
+    rows = described["history"]
+    for change in ("w", "slots.0", "slots.1"):
+        storage.write(other.checkpoint, {**arrays, change: np.nextafter(arrays[change], 9)}, described)
+        assert other.unlike(whole) == "other weights, slots or history"
+    rows[1]["loss"] = float(np.nextafter(rows[1]["loss"], 9))
+    storage.write(other.checkpoint, arrays, described)
+    assert other.unlike(whole) == "other weights, slots or history"
+    shutil.copy(whole.checkpoint, other.checkpoint)
+    (other.folder / ".run.tmp").touch()
+    assert other.unlike(whole) == "files are left: .run.tmp"
+    (other.folder / "history.csv").write_text("epoch,loss\n")
+    assert other.unlike(whole) == "another history.csv"
 
 
 def test_the_command_finds_experiments_and_keeps_what_was_tried_before(tmp_path, monkeypatch, capsys):

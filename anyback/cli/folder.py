@@ -107,9 +107,7 @@ def claimed(folder: Path) -> Iterator[None]:
             sweep(folder)
             yield
         finally:
-            if (
-                os.name == "nt"
-            ):  # an open file cannot be removed there; elsewhere it is locked until it is gone
+            if os.name == "nt":  # where an open file cannot be removed; elsewhere its lock still holds
                 file.close()
             with suppress(OSError):  # the folder may be gone or read-only, and one with files stays
                 path.unlink()

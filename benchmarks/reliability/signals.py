@@ -23,6 +23,8 @@ WAYS = {
 
 
 def run(settings: Settings) -> list[dict[str, Any]]:
+    # A shell's background job ignores Ctrl-C, and so would the processes that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     draw = random.Random(settings.seed)
     whole = left_alone(settings.folder / "whole")
     rows = []
