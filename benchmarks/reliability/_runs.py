@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from benchmarks.turns import ROOT
 CHECKPOINT = "checkpoint.safetensors"
 # Of about a second and a half, half of it imports; the last of 29 batches an epoch is smaller.
 OPTIONS = ("--hidden", "16", "--batch-size", "40", "--patience", "1000", "--backend", "numpy")
+
+GO = [sys.executable, "-m", "anyback"]
+GO_ON = f"import os, sys; os.execv(sys.executable, [*{GO}, *sys.argv[1:]])"
 
 
 @dataclass
@@ -33,12 +36,14 @@ class Run:
         In all.
     options : tuple of str
         Further ones of the command line, of a run that begins.
+    before : str
+        Python code that its process runs first.
     """
 
     folder: Path
     epochs: int = 60
     options: tuple[str, ...] = OPTIONS
-    preexec: Callable[[], None] | None = field(default=None, repr=False)
+    before: str = ""
 
     @property
     def checkpoint(self) -> Path:
@@ -49,13 +54,13 @@ class Run:
         where = ("--resume",) if self.checkpoint.exists() else (*self.options, "--out")
         command = ["train", "digits", "--epochs", self.epochs, *where, self.folder, "-q"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
+        python = [sys.executable, "-c", f"{self.before}\n{GO_ON}"] if self.before else GO
         return subprocess.Popen(
-            [sys.executable, "-m", "anyback", *map(str, command)],
+            [*python, *map(str, command)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=self.preexec,
         )
 
     def finish(self, timeout: float = 300) -> tuple[int, str]:

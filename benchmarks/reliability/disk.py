@@ -6,7 +6,6 @@ read-only disk are small ones in memory, where this user may mount them.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
@@ -24,6 +23,8 @@ from benchmarks.reliability._runs import Run, ended, left_alone, wait_for
 
 BEGUN = 5  # epochs of the run that is then broken
 SIZE = 1 << 20
+# Takes from root what lets it write where permissions forbid it: PR_CAPBSET_DROP, CAP_DAC_OVERRIDE.
+BOUND = "import ctypes; assert ctypes.CDLL(None).prctl(24, 1, 0, 0, 0) == 0"
 
 
 class Absent(Exception):
@@ -52,12 +53,10 @@ def limited(folder: Path, whole: Run) -> str | None:
     """No file may be longer than half a checkpoint."""
     if sys.platform == "win32":
         raise Absent("Windows has no RLIMIT_FSIZE")
-    import resource
-
     trial = _begun(folder)
     size = trial.checkpoint.stat().st_size // 2
-    limit = replace(trial, preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
-    return _refused(trial, limit.start()) or trial.unlike(whole)
+    limit = f"from resource import *; setrlimit(RLIMIT_FSIZE, ({size}, {size}))"
+    return _refused(trial, replace(trial, before=limit).start()) or trial.unlike(whole)
 
 
 def full(folder: Path, whole: Run) -> str | None:
@@ -96,13 +95,12 @@ def forbidden(folder: Path, whole: Run) -> str | None:
     """The folder's permissions forbid writing."""
     if sys.platform == "win32":
         raise Absent("Windows has other permissions")
+    if os.geteuid() == 0 and subprocess.run([sys.executable, "-c", BOUND], capture_output=True).returncode:
+        raise Absent("permissions do not bind root")
     trial = _begun(folder)
     trial.folder.chmod(0o555)
-    bound = _bound if os.geteuid() == 0 else None
     try:
-        problem = _refused(trial, replace(trial, preexec=bound).start())
-    except subprocess.SubprocessError:
-        raise Absent("permissions do not bind root") from None
+        problem = _refused(trial, replace(trial, before=BOUND if os.geteuid() == 0 else "").start())
     finally:
         trial.folder.chmod(0o755)
     return problem or trial.unlike(whole)
@@ -115,13 +113,6 @@ def vanishing(folder: Path, whole: Run) -> str | None:
     wait_for(lambda: trial.epoch() > BEGUN, process)
     trial.folder.rename(away.folder)
     return _refused(away, process, same=False) or away.unlike(whole)
-
-
-def _bound() -> None:
-    """Take from root, for good, what lets it write where permissions forbid it."""
-    PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0):
-        raise PermissionError(ctypes.get_errno(), "prctl")
 
 
 WAYS = {
