@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from anyback.storage import replace, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,6 +210,9 @@ class Checkpoint(Callback):
         Epochs between saves.
     updates : int, optional
         Updates between saves, within epochs too.
+    keep : int
+        Files in all, where the name has no numbers: the one of before becomes "name.1.safetensors", that
+        "name.2.safetensors", and so on. `anyback.checkpoint.newest` finds the newest that is intact.
 
     Examples
     --------
@@ -216,19 +222,24 @@ class Checkpoint(Callback):
 
     order = 100
 
-    def __init__(self, path: str | Path, every: int = 1, updates: int | None = None) -> None:
+    def __init__(self, path: str | Path, every: int = 1, updates: int | None = None, keep: int = 1) -> None:
         if every < 1 or (updates is not None and updates < 1):
             raise ValueError(f"every and updates must be at least 1, got {every} and {updates}")
-        self.path, self.every, self.updates = str(path), every, updates
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, got {keep}")
+        self.path, self.every, self.updates, self.keep = str(path), every, updates, keep
         try:
-            self.path.format(epoch=0, update=0)
+            numbered = self.path.format(epoch=0, update=0) != self.path.format(epoch=1, update=1)
         except (LookupError, ValueError) as error:
             raise ValueError(f"path may have {{epoch}} and {{update}}, got {self.path!r}") from error
+        if numbered and keep > 1:
+            raise ValueError(f"keep needs a path without {{epoch}} and {{update}}, got {self.path!r}")
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        folder = os.path.dirname(self.path.format(epoch=0, update=0))
-        if folder and not os.path.isdir(folder):
+        folder = os.path.dirname(self.path.format(epoch=0, update=0)) or "."
+        if not os.path.isdir(folder):
             raise FileNotFoundError(f"path must be in a folder that exists, got {self.path!r}")
+        sweep(folder)
 
     def on_update(self, trainer: Trainer) -> None:
         if self.updates and trainer.updates % self.updates == 0:
@@ -239,7 +250,7 @@ class Checkpoint(Callback):
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save(self.path.format(epoch=trainer.epoch, update=trainer.updates))
+        trainer.save(self.path.format(epoch=trainer.epoch, update=trainer.updates), keep=self.keep)
 
 
 class CSVLog(Callback):
@@ -252,10 +263,11 @@ class CSVLog(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         names = list(dict.fromkeys([*trainer.history.names, *logs]))
-        with open(self.path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(trainer.history)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(trainer.history)
+        _put(self.path, text.getvalue())
 
 
 class JSONLog(Callback):
@@ -267,10 +279,11 @@ class JSONLog(Callback):
         self.path = path
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        with open(self.path, "w", encoding="utf-8") as file:
-            for row in trainer.history:  # JSON has no NaN
-                figures = {name: value if math.isfinite(value) else None for name, value in row.items()}
-                file.write(json.dumps(figures) + "\n")
+        lines = []
+        for row in trainer.history:  # JSON has no NaN
+            figures = {name: value if math.isfinite(value) else None for name, value in row.items()}
+            lines.append(json.dumps(figures) + "\n")
+        _put(self.path, "".join(lines))
 
 
 class NaNGuard(Callback):
@@ -320,6 +333,16 @@ class Lambda(Callback):
                     f"Lambda takes on_fit_start, on_update, on_epoch_end and on_fit_end, got {name!r}"
                 )
             setattr(self, name, function)
+
+
+def _put(path: str | Path, text: str) -> None:
+    """Write a log anew at once, so that a killed run leaves no half of one."""
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a terminal is written to
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        replace(path, text.encode(), durable=False)
 
 
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:

@@ -16,26 +16,26 @@ from anyback.backends import backend as find_backend
 from anyback.data import Scaler
 from anyback.describe import describe, restore
 from anyback.history import History
-from anyback.storage import CheckpointError, read, write
+from anyback.storage import CheckpointError, newest, read, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anyback.trainer import Trainer
 
-__all__ = ["CheckpointError", "load", "save"]
+__all__ = ["CheckpointError", "load", "newest", "save"]
 
 _PARTS = ("model", "loss", "optimizer", "metrics")
 
 
-def save(trainer: Trainer, path: str | Path) -> None:
+def save(trainer: Trainer, path: str | Path, keep: int = 1) -> None:
     """Write a built trainer to `path`; see `Trainer.save`."""
     state = trainer.state()
     arrays = {name: trainer.backend.to_numpy(value) for name, value in state.items()}
     scaler = trainer.scaler
     if scaler.mean is not None and scaler.scale is not None:
         arrays |= {"scaler.mean": scaler.mean, "scaler.scale": scaler.scale}
-    write(path, arrays, {**_configuration(trainer), **_progress(trainer)})
+    write(path, arrays, {**_configuration(trainer), **_progress(trainer)}, keep)
 
 
 def load(kind: type[Trainer], path: str | Path, backend: Any, given: dict[str, Any]) -> Trainer:

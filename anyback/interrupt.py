@@ -1,48 +1,95 @@
-"""Ctrl-C while training: the batch is finished first, so that no state is half changed."""
+"""Ctrl-C and SIGTERM while training: the batch is finished first, so that no state is half changed."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
-__all__ = ["Interrupt"]
+__all__ = ["Interrupt", "Interrupted", "terminable", "terminate"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training ended after a whole batch, because it was asked to: saved now, it goes on as if it had not.
+
+    A second Ctrl-C does not wait, and is a KeyboardInterrupt that is not this one.
+
+    Attributes
+    ----------
+    number : int
+        Of the signal: ``128 + number`` is what a program then exits with.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"{signal.Signals(number).name} after a whole batch")
+        self.number = number
+
+
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Exit as a program does that SIGTERM ended, but in order; while training, by `Interrupted`.
+
+    To SIGTERM it is what Python's own handler is to Ctrl-C: ``signal.signal(signal.SIGTERM, terminate)``.
+    """
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Handle SIGTERM by `terminate`, unless the program has its own way or this is not its main thread."""
+    # None where it is not Python's to give back.
+    before = signal.getsignal(signal.SIGTERM) if _in_main_thread() else None
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Interrupt:
-    """Within its context Ctrl-C waits for `check`; a second one acts at once.
+    """Within its context Ctrl-C waits for `check`, and so does SIGTERM; a second Ctrl-C acts at once.
 
     Only the main thread gets signals: elsewhere, and where a program handles Ctrl-C by itself, nothing
-    is changed.
+    is changed. SIGTERM waits only if it is handled by `terminate`.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
+        self.asked = 0
+        self._before: dict[int, Any] = {}
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        """Raise `Interrupted` if there was a signal."""
         if self.asked:
-            self.asked = False
-            raise KeyboardInterrupt
+            number, self.asked = self.asked, 0
+            raise Interrupted(number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked = self.asked or number
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            handler = signal.getsignal(signal.SIGINT)
-            if handler is signal.default_int_handler:
-                self._before = signal.signal(signal.SIGINT, self._note)
+        if _in_main_thread():
+            for number, usual in (
+                (signal.SIGINT, signal.default_int_handler),
+                (signal.SIGTERM, terminate),
+            ):
+                if signal.getsignal(number) is usual:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         if kind is None:
             self.check()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

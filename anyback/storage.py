@@ -8,28 +8,46 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+
+from anyback.locks import lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FORMAT", "CheckpointError", "read", "write"]
+__all__ = ["FORMAT", "CheckpointError", "newest", "read", "replace", "sweep", "write"]
 
 FORMAT = 1
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be written, or is truncated, altered or none at all."""
 
 
-def write(path: str | Path, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+def write(
+    path: str | Path, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any], keep: int = 1
+) -> None:
     """Write arrays and a JSON description to `path`, atomically and durably.
 
     The bytes go to a temporary file in the same folder, reach the disk, and then take the name at
     once: a crash leaves the old file or the new one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    tensors, description : mapping
+        What it holds.
+    keep : int
+        Files in all: the one of before becomes "name.1.safetensors", that becomes "name.2.safetensors", and
+        so on.
 
     Raises
     ------
@@ -47,7 +65,7 @@ def write(path: str | Path, tensors: Mapping[str, np.ndarray], description: Mapp
     stored = load(data)
     if any(stored[name].tobytes() != array.tobytes() for name, array in arrays.items()):
         raise CheckpointError(f"checkpoint {path} would not hold what it was given")
-    _replace(os.fspath(path), data)
+    replace(path, data, keep=keep)
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -87,6 +105,92 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, description
 
 
+def newest(path: str | Path) -> str:
+    """Return the newest intact file of a checkpoint and of those that were kept before it.
+
+    Raises
+    ------
+    CheckpointError
+        If none is intact: what is wrong with the newest.
+    """
+    wrong = None
+    for file in _versions(os.fspath(path)):
+        try:
+            read(file)
+        except CheckpointError as error:
+            wrong = wrong or error
+        else:
+            return file
+    raise wrong or CheckpointError(f"checkpoint {path} is not there")
+
+
+def replace(path: str | Path, data: bytes, *, keep: int = 1, durable: bool = True) -> None:
+    """Give the file at `path` these bytes at once: a crash leaves the old file or the new one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, there already or not.
+    data : bytes
+        Its new content.
+    keep : int
+        See `write`.
+    durable : bool
+        Whether to wait until the disk has it, so that it outlasts a loss of power too.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done; the file of before is then intact.
+    """
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    folder = folder or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path} needs the folder {folder}, which is not there")
+    # Names of its own for each writer, and never one that is there already.
+    new, old = (os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp") for _ in range(2))
+    try:
+        with _created(new) as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+            _let_go(file)
+            if keep > 1 and os.path.exists(path):
+                _copy(path, old)
+            os.replace(new, path)
+        # Only now, when the new file is there, is an older one given up.
+        if os.path.exists(old):
+            _shift(path, keep)
+            os.replace(old, _older(path, 1))
+        if durable and os.name == "posix":  # elsewhere a folder cannot be opened
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except BaseException as error:
+        for temporary in (new, old):
+            with suppress(OSError):
+                os.remove(temporary)
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
+        raise
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove the temporary files in a folder that killed processes left; those of living ones stay."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if _TEMPORARY.fullmatch(name):
+            # Where there are no locks nobody knows, and it stays.
+            with suppress(OSError), open(path, "r+b") as file:
+                if lock(file.fileno()):
+                    _let_go(file)
+                    os.remove(path)
+
+
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     import hashlib
 
@@ -98,27 +202,47 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: str, data: bytes) -> None:
-    folder, name = os.path.split(path)
-    if not os.path.isdir(folder or "."):
-        raise FileNotFoundError(f"checkpoint {path} needs the folder {folder}, which is not there")
-    # A name of its own for each writer, and never one that is there already.
-    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
+def _created(path: str) -> IO[bytes]:
+    """Open a new file, locked: that says to `sweep` that its writer lives."""
     # Opened with 0o666 the file gets the permissions that the user's umask leaves.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    file = open(os.open(path, flags, 0o666), "wb")  # noqa: SIM115 - the caller closes it
+    with suppress(OSError):
+        lock(file.fileno())
+    return file
+
+
+def _let_go(file: IO[bytes]) -> None:
+    """Close a file before it is renamed or removed, where it must be; elsewhere its lock still holds."""
+    if os.name == "nt":
+        file.close()
+
+
+def _copy(path: str, other: str) -> None:
     try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        descriptor = os.open(folder or ".", os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.link(path, other)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, other)
+
+
+def _shift(path: str, keep: int) -> None:
+    """Give each file that was kept before `path` its next older name."""
+    for number in range(keep - 1, 1, -1):
+        with suppress(FileNotFoundError):
+            os.replace(_older(path, number - 1), _older(path, number))
+
+
+def _older(path: str, number: int) -> str:
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}.{number}{suffix}"
+
+
+def _versions(path: str) -> list[str]:
+    """Return a checkpoint and those that were kept before it, newest first."""
+    folder, name = os.path.split(path)
+    stem, suffix = map(re.escape, os.path.splitext(name))
+    found = {0: path} if os.path.exists(path) else {}
+    for other in os.listdir(folder or ".") if os.path.isdir(folder or ".") else ():
+        if match := re.fullmatch(rf"{stem}\.(\d+){suffix}", other):
+            found[int(match[1])] = os.path.join(folder, other)
+    return [file for _, file in sorted(found.items())]

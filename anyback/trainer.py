@@ -281,6 +281,8 @@ class Trainer:
         ------
         TypeError, ValueError
             For bad input, before training starts: the message names argument, place and value.
+        Interrupted
+            After Ctrl-C, when the batch is done; see `anyback.interrupt`.
         """
         if self._plan is not None:
             raise RuntimeError("fit is running already: a callback cannot call it on the same trainer")
@@ -628,8 +630,16 @@ class Trainer:
 
     # --- saving --------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, keep: int = 1) -> None:
         """Write everything that exact resuming needs into one safetensors file; see `anyback.checkpoint`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        keep : int
+            Files in all: the one of before becomes "name.1.safetensors", that "name.2.safetensors", and so
+            on. `anyback.checkpoint.newest` finds the newest that is intact.
 
         Raises
         ------
@@ -638,7 +648,7 @@ class Trainer:
         CheckpointError, OSError
             If it cannot be written; the file of before is then intact.
         """
-        checkpoint.save(self, path)
+        checkpoint.save(self, path, keep)
 
     def state(self, everything: bool = False) -> dict[str, Array]:
         """Return every array of the run, on the backend; with `everything`, those of no use now too."""

@@ -33,6 +33,7 @@ MODULES = {
     "graph": "Computational graphs",
     "solvers": "Solvers",
     "checkpoint": "Checkpoints",
+    "interrupt": "Ctrl-C and SIGTERM",
     "plots": "Pictures",
 }
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import anyback as ab
 from anyback.callbacks import Checkpoint, CSVLog, NaNGuard
+from anyback.checkpoint import newest
+from anyback.interrupt import Interrupted, terminate
 
 parser = argparse.ArgumentParser(description="Train on digits; the same command again goes on.")
 parser.add_argument("--backend", help="cupy, cupy:1, torch:cuda, jax, numpy, ... (by default: auto)")
@@ -31,7 +33,7 @@ options.run.mkdir(parents=True, exist_ok=True)
 checkpoint = options.run / "checkpoint.safetensors"
 
 if checkpoint.exists():
-    trainer = ab.Trainer.load(checkpoint, backend=options.backend)
+    trainer = ab.Trainer.load(newest(checkpoint), backend=options.backend)
     print(f"goes on after epoch {trainer.epoch}", flush=True)
 else:
     trainer = ab.Trainer(
@@ -44,8 +46,8 @@ else:
     )
 print(f"on {trainer.backend.name} ({trainer.backend.reason})", flush=True)
 
-# A cluster sends SIGTERM some seconds before it takes the machine away. Ctrl-C lets fit end its batch.
-signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+# A cluster sends SIGTERM some seconds before it takes the machine away. As after Ctrl-C, fit ends its batch.
+signal.signal(signal.SIGTERM, terminate)
 try:
     trainer.fit(
         x,
@@ -53,10 +55,10 @@ try:
         epochs=options.epochs,
         batch_size=options.batch_size,
         validation_split=0.1,
-        callbacks=[Checkpoint(checkpoint), CSVLog(options.run / "history.csv"), NaNGuard()],
+        callbacks=[Checkpoint(checkpoint, keep=2), CSVLog(options.run / "history.csv"), NaNGuard()],
         verbose=2,
     )
-except KeyboardInterrupt:
+except Interrupted:
     trainer.save(checkpoint)
     sys.exit(f"stopped within epoch {trainer.epoch + 1}: the same command goes on")
 print({name: round(value, 4) for name, value in trainer.evaluate(x_test, y_test).items()})

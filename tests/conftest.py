@@ -8,12 +8,16 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported; tests
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 
 import importlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+
+# A shell's background job ignores Ctrl-C, and so would the processes that tests start and stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRED = os.environ.get("ANYBACK_REQUIRE_ALL") == "1"
 

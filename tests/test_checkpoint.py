@@ -439,7 +439,7 @@ def test_the_old_file_survives_a_failure(tmp_path, monkeypatch, failing):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"checkpoint .*run needs the folder .*nowhere, which is not"):
+    with pytest.raises(FileNotFoundError, match=r".*run needs the folder .*nowhere, which is not"):
         make().build(4).save(tmp_path / "nowhere" / "run")
 
 

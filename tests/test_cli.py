@@ -172,6 +172,7 @@ def test_train_prints_a_summary_and_no_control_characters(digits_run):
 def test_the_run_folder_is_complete(species_run, folder):
     assert {file.name for file in species_run.iterdir()} == {
         "checkpoint.safetensors",
+        "checkpoint.1.safetensors",
         "history.csv",
         "history.jsonl",
         "curves.png",
@@ -361,6 +362,31 @@ def test_a_diverging_run_says_so(call, folder, tmp_path):
 
 # --- resume and interruption --------------------------------------------------------------------------
 
+# How much longer things may take where many tests run at once.
+PATIENCE = 4
+
+
+def started(run, *args, code="from anyback.__main__ import main; main()", until="checkpoint.safetensors"):
+    """Start a run that would never end, and return its process once it has written a file."""
+    args = ("--epochs", "100000", "--patience", "100000", "--hidden", "16", "-q", "--out", run, *args)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", "digits", *map(str, args)],
+        cwd=ROOT,
+        env=os.environ | {"ANYBACK_BACKEND": BACKEND},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (run / until).exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    return process
+
+
+def left_behind(run):
+    """Hidden files: temporaries and locks."""
+    return [file.name for file in run.iterdir() if file.name.startswith(".")]
+
 
 def test_a_resumed_run_equals_an_uninterrupted_one(call, folder, tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
@@ -395,7 +421,7 @@ def test_a_run_that_stopped_early_says_how_to_go_on(call, folder, tmp_path, monk
 def test_resume_refuses_other_options_and_other_data(refused, folder, species_run, tmp_path):
     data = folder / "species.csv"
     err = refused("train", data, "--resume", species_run, "--lr", "0.5")
-    assert "--lr was 0.01" in err and "0.5" in err and "--epochs, --patience and --backend" in err
+    assert "--lr was 0.01" in err and "0.5" in err and "--epochs, --patience, --keep and --backend" in err
     assert "--hidden was 128,64" in refused("train", data, "--resume", species_run, "--hidden", "4")
     other = tmp_path / "other.csv"
     other.write_text("\n".join([*data.read_text().splitlines()[:-1], "0,0,0,ant"]) + "\n")
@@ -411,30 +437,43 @@ def test_an_existing_run_is_never_overwritten(refused, folder, species_run):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_keeps_all_whole_epochs(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_run_that_is_stopped_finishes_its_batch_and_saves(tmp_path, number):
     run = tmp_path / "run"
-    args = ("train", "digits", "--epochs", "100000", "--patience", "100000", "--hidden", "16", "--out", run)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "anyback", *map(str, args)],
-        cwd=ROOT,
-        env=os.environ | {"ANYBACK_BACKEND": BACKEND},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (run / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process = started(run)
+    process.send_signal(number)
+    began = time.monotonic()
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "interrupted" in out and f"--resume {run}" in err and "Traceback" not in err
+    assert process.returncode == 128 + number, err
+    assert time.monotonic() - began < 2 * PATIENCE
+    assert out == "" and err.startswith("interrupted within epoch ") and err.endswith(f"--resume {run}\n")
     trainer = Trainer.load(run / "checkpoint.safetensors", backend="numpy")
-    assert trainer.epoch == len(trainer.history) >= 1 and trainer.batch == 0 and trainer.showing_best
-    assert (run / "curves.png").exists()
+    assert trainer.epoch == len(trainer.history) >= 1 and trainer.showing_best
+    assert json.loads((run / "run.json").read_text())["training"]["ended"] == "interrupted"
+    assert left_behind(run) == []
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_nothing(call, folder, tmp_path, monkeypatch):
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    run = tmp_path / "run"
+    # A batch that lasts: the second signal comes while the first waits for it.
+    slow = (
+        "import time; from anyback import step; program = step.Program.step\n"
+        "step.Program.step = lambda *args: (time.sleep(30), program(*args))[1]\n"
+        "from anyback.__main__ import main; main()"
+    )
+    process = started(run, code=slow, until="run.json")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=5 * PATIENCE)
+    assert process.returncode == 130 and "nothing is kept" in err and "Traceback" not in err
+    assert not run.exists()
+
+
+def test_ctrl_c_in_the_middle_of_the_first_batch_leaves_nothing(call, folder, tmp_path, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 

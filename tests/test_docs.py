@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,9 @@ def blocks(text: str) -> list[str]:
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANYBACK_BACKEND", "numpy")
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)  # which a page may handle
 
 
 @pytest.mark.parametrize(

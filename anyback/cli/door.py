@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from anyback.backends import BackendError
 from anyback.callbacks import DivergenceError
+from anyback.interrupt import terminable
 
 __all__ = ["Door", "console", "fail", "note"]
 
@@ -18,14 +19,15 @@ _WRONG_INPUT = (ValueError, TypeError, OSError, MemoryError, BackendError)
 
 
 class Door(TyperGroup):
-    """The whole program: 0 when it worked, 1 when a run failed, 2 for wrong input, 130 after Ctrl-C."""
+    """The whole program: 0 if it worked, 1 if a run failed, 2 for wrong input, else 128 + the signal."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run a command line and exit; ``ctx.obj`` holds its arguments."""
         standalone = options.pop("standalone_mode", True)
         args = sys.argv[1:] if args is None else list(args)
         try:
-            code = super().main(args, *rest, **{**options, "standalone_mode": False, "obj": args})
+            with terminable():
+                code = super().main(args, *rest, **{**options, "standalone_mode": False, "obj": args})
         except _WRONG_INPUT as error:
             code = _fail(error, 2)
         except DivergenceError as error:

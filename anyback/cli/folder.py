@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,16 +16,21 @@ from typing import Any
 import numpy as np
 
 from anyback import losses
-from anyback.cli.door import fail
+from anyback.checkpoint import newest
+from anyback.cli.door import fail, note
 from anyback.cli.task import Task
+from anyback.locks import lock
 from anyback.objective import Objective
+from anyback.storage import replace, sweep
 from anyback.trainer import Trainer
 
-__all__ = ["CHECKPOINT", "Run", "create", "describe", "discard", "note_down", "open_run"]
+__all__ = ["CHECKPOINT", "Run", "claimed", "create", "describe", "discard", "note_down", "open_run"]
 
-CHECKPOINT, _ABOUT = "checkpoint.safetensors", "run.json"
+CHECKPOINT, _ABOUT, _LOCK = "checkpoint.safetensors", "run.json", ".lock"
+# It and those that were kept before it.
+_CHECKPOINTS = "checkpoint*.safetensors"
 # What a run that never finished an epoch may leave.
-_UNFINISHED = (_ABOUT, f".{_ABOUT}", "history.csv", "history.jsonl")
+_UNFINISHED = (_ABOUT, _LOCK, "history.csv", "history.jsonl")
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,51 @@ class Run:
         return dropped
 
 
-def create(out: Path | None, data: str) -> Path:
-    """Make the folder of a new run and return it; one that holds anything is refused.
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder until this one ends, however it does; sweep what a killed one left.
 
     Raises
     ------
     ValueError
-        If `out` is a file or not empty.
+        If another run works in it.
+    """
+    path = folder / _LOCK
+    with path.open("ab+", buffering=0) as file:
+        try:
+            free = lock(file.fileno())
+        except OSError:
+            free = True
+            note(f"note: {folder} is on a file system without locks: nothing keeps a second run out of it")
+        if not free:
+            file.seek(0)
+            who = file.read().decode(errors="replace").strip() or "another run"
+            fail(f"{folder} is in use by {who}: wait, or choose another folder")
+        # Its last user may have removed the file between its opening and its locking.
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            fail(f"{folder} was in use by another run until now: try again")
+        with suppress(OSError):  # a full disk is no reason yet
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+        try:
+            sweep(folder)
+            yield
+        finally:
+            if os.name == "nt":  # where an open file cannot be removed; elsewhere its lock still holds
+                file.close()
+            with suppress(OSError):  # the folder may be gone or read-only, and one with files stays
+                path.unlink()
+                folder.rmdir()
+
+
+@contextmanager
+def create(out: Path | None, data: str) -> Iterator[Path]:
+    """Make the folder of a new run and keep others out of it; one that holds anything is refused.
+
+    Raises
+    ------
+    ValueError
+        If `out` is a file, not empty, or in use by another run.
     """
     if out is None:
         name = f"{Path(data).stem or 'data'}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -83,17 +129,19 @@ def create(out: Path | None, data: str) -> Path:
         number = 2
         while out.exists():
             out, number = Path("runs", f"{name}-{number}"), number + 1
-    elif out.exists() and (not out.is_dir() or any(file.name not in _UNFINISHED for file in out.iterdir())):
-        fail(f"--out {out} is there already: choose another folder, or continue that run with --resume {out}")
+    there = f"--out {out} is there already: choose another folder, or continue that run with --resume {out}"
+    if out.exists() and not out.is_dir():
+        fail(there)
     out.mkdir(parents=True, exist_ok=True)
-    return out
+    with claimed(out):
+        if any(file.name not in _UNFINISHED for file in out.iterdir()):
+            fail(there)
+        yield out
 
 
 def note_down(folder: Path, about: dict[str, Any]) -> None:
     """Write run.json, whole or not at all."""
-    temporary = folder / f".{_ABOUT}"
-    temporary.write_text(json.dumps(about, indent=2, allow_nan=True) + "\n", encoding="utf-8")
-    temporary.replace(folder / _ABOUT)
+    replace(folder / _ABOUT, (json.dumps(about, indent=2, allow_nan=True) + "\n").encode())
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -118,7 +166,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def open_run(run: str | Path, backend: str | None) -> Run:
-    """Open a run folder or a checkpoint.
+    """Open a run folder, whose newest checkpoint that is intact counts, or a checkpoint.
 
     Raises
     ------
@@ -127,12 +175,14 @@ def open_run(run: str | Path, backend: str | None) -> Run:
     """
     path = Path(run)
     if path.is_dir():
-        path = path / CHECKPOINT
-        if not path.exists():
+        if not any(path.glob(_CHECKPOINTS)):
             fail(f"{run} is no run folder: it holds no {CHECKPOINT}")
+        path = Path(newest(path / CHECKPOINT))
+        if path.name != CHECKPOINT:
+            note(f"note: {CHECKPOINT} of {run} is damaged or missing: {path.name}, of before it, is taken")
     elif not path.exists():
         fail(f"no such run: {str(run)!r} (a run folder or a checkpoint)")
-    about = describe(path.parent) if path.name == CHECKPOINT else {}
+    about = describe(path.parent) if path.match(_CHECKPOINTS) else {}
     trainer = Trainer.load(path, backend=backend)
     trainer.use_best()
     return Run(path, trainer, _task(trainer, about), about)
@@ -152,8 +202,7 @@ def _task(trainer: Trainer, about: dict[str, Any]) -> Task:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a run that never finished an epoch."""
+    """Remove what a run left that has no checkpoint; its folder, then empty, goes with the lock."""
     for name in _UNFINISHED:
-        (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):  # the working folder, or one with files of others, stays
-        folder.rmdir()
+        if name != _LOCK:
+            (folder / name).unlink(missing_ok=True)

@@ -17,8 +17,8 @@ __all__ = ["Options", "any_case"]
 _DECAY = {"AdamW": 0.3}
 # Dropout where none was asked for: units that vary at random help to tell classes apart, and blur numbers.
 _DROPOUT = 0.2
-# What a resumed run may have otherwise than before: how far it goes and when it gives up.
-_FREE = ("epochs", "patience")
+# What a resumed run may have otherwise than before: how far it goes, when it gives up and what it keeps.
+_FREE = ("epochs", "patience", "keep")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,14 @@ class Options:
     standardize: bool
     dtype: str
     seed: int
+    keep: int
 
     def __post_init__(self) -> None:
         for name in ("validation", "test"):
             if not 0 <= getattr(self, name) < 1:
                 fail(f"--{name} must lie in [0, 1), got {getattr(self, name)}")
+        if self.keep < 1:
+            fail(f"--keep must be at least 1, got {self.keep}")
 
     def settled(self, *, classes: bool) -> Options:
         """Return the options with those that depend on what is learned: classes or numbers."""
@@ -107,7 +110,8 @@ class Options:
                 was = "left to its default" if old is None else old
                 fail(
                     f"--{name.replace('_', '-')} was {was} in {run}, got {new}: "
-                    "a resumed run goes on as it began, only --epochs, --patience and --backend may be others"
+                    "a resumed run goes on as it began, "
+                    "only --epochs, --patience, --keep and --backend may be others"
                 )
         return replace(before, **{name: getattr(self, name) for name in _FREE if name in given})
 

@@ -221,9 +221,19 @@ def train(
             panel=RUN,
             metavar="DIR",
             help="Continue the run in this folder exactly where it stopped. It keeps its options; only "
-            "--epochs (the total), --patience and --backend may be others.",
+            "--epochs (the total), --patience, --keep and --backend may be others.",
         ),
     ] = None,
+    keep: Annotated[
+        int,
+        option(
+            "--keep",
+            panel=RUN,
+            metavar="N",
+            help="Checkpoints kept: the newest, checkpoint.safetensors, and those before it, "
+            "checkpoint.1.safetensors and so on. The newest that is intact is resumed.",
+        ),
+    ] = 2,
     quiet: Annotated[
         bool, option("--quiet", "-q", panel=RUN, help="Show no progress; print the run folder's name only.")
     ] = False,
@@ -232,8 +242,8 @@ def train(
 
     The folder holds the weights of the best epoch and all that resuming needs (checkpoint.safetensors), the
     figures of every epoch (history.csv, history.jsonl), what was asked for and what came out (run.json), and
-    pictures (curves.png, confusion_matrix.png or predicted_against_true.png). Ctrl-C ends the run and keeps
-    all whole epochs.
+    pictures (curves.png, confusion_matrix.png or predicted_against_true.png). Ctrl-C or SIGTERM ends the run
+    after the batch and saves it, to be continued with --resume; a second Ctrl-C ends it at once.
     """
     from anyback.cli import training
     from anyback.cli.options import Options
@@ -258,6 +268,7 @@ def train(
         standardize=standardize,
         dtype=dtype,
         seed=seed,
+        keep=keep,
     )
     if resume is None:
         training.train(options, data, out, backend, quiet, ctx.obj)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from anyback.cli.parts import Parts
 from anyback.cli.report import summary
 from anyback.cli.task import Task, read
 from anyback.data import fingerprint
+from anyback.interrupt import Interrupted
 from anyback.layers import MLP
 from anyback.tables import Table
 from anyback.trainer import Trainer
@@ -54,9 +57,9 @@ def train(
     about = _about(options, data, table, task, trainer, command)
     _mind_the_kind(options, data, table)
     _mind_the_scale(task, parts)
-    folder = folders.create(out, data)
-    folders.note_down(folder, about)
-    _run(trainer, task, parts, options, folder, about, quiet)
+    with folders.create(out, data) as folder:
+        folders.note_down(folder, about)
+        _run(trainer, task, parts, options, folder, about, quiet)
 
 
 def resume(
@@ -68,20 +71,25 @@ def resume(
     quiet: bool,
     command: list[str],
 ) -> None:
-    """Continue a run where its checkpoint stands."""
-    opened = folders.open_run(run, backend)
-    if not opened.about:
-        fail(f"--resume {run} needs a run folder with a run.json")
-    options = options.resumed(opened.about["options"], given, str(run))
-    table = read(data, options.target, options.loss, drop=options.drop)
-    if fingerprint(table.x, table.y) != opened.data["fingerprint"]:
-        fail(f"{data} is not the data of {run}, which learned from {opened.data['path']}: its values differ")
-    task, trainer = opened.task, opened.trainer
-    parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
-    _mind_the_end(options, trainer)
-    options = replace(options, epochs=max(options.epochs, trainer.epoch))
-    about = _about(options, data, table, task, trainer, command)
-    _run(trainer, task, parts, options, opened.path.parent, about, quiet)
+    """Continue a run where its newest intact checkpoint stands."""
+    # What is not there is refused when it is opened.
+    with folders.claimed(run if run.is_dir() else run.parent) if run.exists() else nullcontext():
+        opened = folders.open_run(run, backend)
+        if not opened.about:
+            fail(f"--resume {run} needs a run folder with a run.json")
+        options = options.resumed(opened.about["options"], given, str(run))
+        table = read(data, options.target, options.loss, drop=options.drop)
+        if fingerprint(table.x, table.y) != opened.data["fingerprint"]:
+            fail(
+                f"{data} is not the data of {run}, which learned from {opened.data['path']}: "
+                "its values differ"
+            )
+        task, trainer, folder = opened.task, opened.trainer, opened.path.parent
+        parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
+        _mind_the_end(options, trainer)
+        options = replace(options, epochs=max(options.epochs, trainer.epoch))
+        about = _about(options, data, table, task, trainer, command)
+        _run(trainer, task, parts, options, folder, about, quiet)
 
 
 def _run(
@@ -109,27 +117,24 @@ def _run(
             )
         if trainer.epoch < options.epochs:
             ended = "stopped early"
+    except Interrupted as interrupted:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it often comes twice, and saving takes no time
+        trainer.save(checkpoint, keep=options.keep)
+        about["training"] = _ended("interrupted", trainer, start)
+        folders.note_down(folder, about)
+        where = f"within epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
+        note(f"interrupted {where}: continue with --resume {folder}")
+        raise typer.Exit(128 + interrupted.number) from None
     except KeyboardInterrupt:
-        if not checkpoint.exists():
-            note("interrupted before the first epoch was over: nothing is kept")
-            raise
-        # The trainer may stand in the middle of a step; its file stands between two epochs.
-        trainer = Trainer.load(checkpoint, backend=trainer.backend)
-        trainer.use_best()
-        ended = "interrupted"
+        # The trainer may stand in the middle of a step; its file stands between two.
+        kept = f"continue with --resume {folder}" if checkpoint.exists() else "nothing is kept"
+        note(f"interrupted before the batch was over: {kept}")
+        raise
     finally:
         if not checkpoint.exists():
             folders.discard(folder)
-    seconds = time.perf_counter() - start
-    trainer.save(checkpoint)
-    rows = list(trainer.history)
-    about["training"] = {
-        "ended": ended,
-        "epochs": trainer.epoch,
-        "best_epoch": plots.best_epoch(rows),
-        "updates": trainer.updates,
-        "seconds": round(seconds, 3),
-    }
+    trainer.save(checkpoint, keep=options.keep)
+    about["training"] = _ended(ended, trainer, start)
     about["figures"] = {
         name: {"rows": len(x), **trainer.evaluate(x, y)} for name, (x, y) in parts.named().items()
     }
@@ -142,9 +147,17 @@ def _run(
         print(folder)
     else:
         summary(about, str(folder))
-    if ended == "interrupted":
-        note(f"interrupted: continue with --resume {folder}")
-        raise typer.Exit(130)
+
+
+def _ended(how: str, trainer: Trainer, start: float) -> dict[str, Any]:
+    """Return what run.json tells of a training that is over."""
+    return {
+        "ended": how,
+        "epochs": trainer.epoch,
+        "best_epoch": plots.best_epoch(list(trainer.history)),
+        "updates": trainer.updates,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
 
 
 def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> list[Callback]:
@@ -153,7 +166,7 @@ def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> 
         CSVLog(folder / "history.csv"),
         JSONLog(folder / "history.jsonl"),
         # Braces in a folder's name are no fields of the callback's.
-        Checkpoint(str(folder / folders.CHECKPOINT).replace("{", "{{").replace("}", "}}")),
+        Checkpoint(str(folder / folders.CHECKPOINT).replace("{", "{{").replace("}", "}}"), keep=options.keep),
     ]
     callbacks += [EarlyStopping("val_loss", options.patience)] if parts.validation is not None else []
     return [*callbacks, _Lines(options.epochs)] if lines else callbacks

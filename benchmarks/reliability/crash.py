@@ -1,0 +1,77 @@
+"""SIGKILL at random moments: every run that is gone on with ends in the bits of one that was left alone.
+
+A third of the kills comes at any moment of the process, a third at a moment of training, and a third while a
+checkpoint is written, which is seen by its temporary file. Each is followed by going on to the end; of every
+fourth, the process that goes on is killed too.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import time
+from collections import Counter
+from typing import Any
+
+from benchmarks.reliability import Settings, outcome
+from benchmarks.reliability._runs import CHECKPOINT, Run, ended, left_alone, wait_for
+
+MOMENTS = ("any moment", "while training", "while writing")
+
+
+def run(settings: Settings) -> list[dict[str, Any]]:
+    draw = random.Random(settings.seed)
+    began = time.perf_counter()
+    whole = left_alone(settings.folder / "whole")
+    took = time.perf_counter() - began
+    kills: Counter[str] = Counter()
+    survived: Counter[str] = Counter()
+    cut, before, why = 0, 0, []
+    while kills.total() < settings.kills:
+        trial = Run(settings.folder / "trial")
+        moments = []
+        for _ in range(1 if draw.random() < 0.75 else 2):
+            process = trial.start()
+            moment = MOMENTS[(kills.total() + len(moments)) % len(MOMENTS)]
+            if killed(process, trial, moment, took, draw):
+                moments.append(moment)
+                cut += bool(trial.temporaries(CHECKPOINT))
+                before += not trial.checkpoint.exists()
+        problem = trial.unlike(whole) if moments else None
+        kills.update(moments)
+        survived.update(() if problem else moments)
+        if problem:
+            why.append(f"killed {', '.join(moments)}: {problem}")
+            settings.say(why[-1])
+        shutil.rmtree(trial.folder, ignore_errors=True)
+        if moments:
+            settings.say(f"{kills.total()} of {settings.kills} kills, {survived.total()} survived")
+    rows = [
+        outcome(f"SIGKILL, {moment}", survived[moment], kills[moment] - survived[moment])
+        for moment in MOMENTS
+    ]
+    rows[-1]["details"]["left a temporary file"] = cut
+    rows[0]["details"]["before the first checkpoint"] = before
+    for row in rows:
+        row["details"] |= {"problems": why} if why else {}
+    return rows
+
+
+def killed(process: subprocess.Popen[str], trial: Run, moment: str, took: float, draw: random.Random) -> bool:
+    """Kill a process at such a moment, and return whether it still ran."""
+    if moment == "any moment":
+        time.sleep(draw.uniform(0, took))
+    else:
+        epoch = draw.randrange(min(trial.epoch(), trial.epochs - 3), trial.epochs - 2)
+        wait_for(lambda: trial.epoch() >= epoch + 1, process)
+        if moment == "while training":
+            time.sleep(draw.uniform(0, 0.03))
+        else:
+            wait_for(lambda: trial.temporaries(CHECKPOINT), process)
+            # Somewhere between the file's opening and, some thousandths of a second later, its new name.
+            time.sleep(draw.choice((0.0, draw.uniform(0, 0.004))))
+    alive = process.poll() is None
+    process.kill()
+    ended(process)
+    return alive

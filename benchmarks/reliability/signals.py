@@ -1,0 +1,69 @@
+"""SIGTERM and Ctrl-C: the batch is finished, the run saved, the status 143 or 130, all within two seconds.
+
+A second Ctrl-C ends the run at once. In each case going on ends in the bits of a run that was left alone.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import time
+from typing import Any
+
+from benchmarks.reliability import Settings, outcome
+from benchmarks.reliability._runs import Run, ended, left_alone, wait_for
+
+LIMIT = 2.0
+WAYS = {
+    "SIGTERM": [signal.SIGTERM],
+    "Ctrl-C": [signal.SIGINT],
+    "Ctrl-C twice": [signal.SIGINT, signal.SIGINT],
+}
+
+
+def run(settings: Settings) -> list[dict[str, Any]]:
+    # A shell's background job ignores Ctrl-C, and so would the processes that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    draw = random.Random(settings.seed)
+    whole = left_alone(settings.folder / "whole")
+    rows = []
+    for way, signals in WAYS.items():
+        seconds, problems = [], []
+        while len(seconds) < max(1, settings.kills // 10):
+            trial = Run(settings.folder / "trial")
+            took, problem = _stopped(trial, signals, draw)
+            if took is not None:
+                problem = problem or trial.unlike(whole)
+                seconds.append(took)
+                problems += [problem] if problem else []
+                settings.say(f"{way}: {problem or f'{took:.2f} s'}")
+            shutil.rmtree(trial.folder, ignore_errors=True)
+        lost = len(problems)
+        details = {"problems": problems} if problems else {}
+        rows.append(outcome(way, len(seconds) - lost, lost, **{"slowest exit, s": max(seconds)}, **details))
+    return rows
+
+
+def _stopped(
+    trial: Run, signals: list[signal.Signals], draw: random.Random
+) -> tuple[float | None, str | None]:
+    """Send signals; return how long the exit took, None if it came before them, and what is wrong."""
+    process = trial.start()
+    epoch = draw.randrange(trial.epochs - 10)
+    wait_for(lambda: trial.epoch() > epoch, process)
+    time.sleep(draw.uniform(0, 0.02))
+    if process.poll() is not None:
+        ended(process)
+        return None, None
+    began = time.perf_counter()
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.001)
+    code, err = ended(process)
+    took = time.perf_counter() - began
+    if code != 128 + signals[0]:
+        return took, f"exits with {code}: {err.strip()}"
+    if "Traceback" in err or (len(signals) == 1 and err.count("\n") != 1):
+        return took, f"more than a line: {err.strip()}"
+    return took, f"took {took:.1f} s" if took > LIMIT else None

@@ -1,0 +1,364 @@
+"""Nothing is lost: what is killed, stopped, or has no disk any more, goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require
+
+import anyback as ab
+from anyback import storage
+from anyback.callbacks import Checkpoint, CSVLog, EarlyStopping, JSONLog, Lambda
+from anyback.checkpoint import CheckpointError, newest
+from anyback.interrupt import Interrupted, terminable, terminate
+
+require("safetensors")
+require("typer")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))  # the benchmarks are no part of the installed package
+pytest.importorskip("benchmarks", reason="the benchmarks are in a checkout only")
+from anyback.cli import app, folder  # noqa: E402
+from benchmarks.reliability import Settings, __main__, _runs, crash, descriptors, disk, signals  # noqa: E402
+
+CHECKPOINT = "checkpoint.safetensors"
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 3))
+Y = (X[:, 0] > 0).astype(int)
+
+
+@pytest.fixture(autouse=True)
+def on_one_backend(monkeypatch):
+    monkeypatch.setenv("ANYBACK_BACKEND", "numpy")
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+
+
+@pytest.fixture
+def call(capsys):
+    """Train digits by the command line in this process: (exit code, standard error)."""
+
+    def run(*args):
+        with pytest.raises(SystemExit) as end:
+            app(["train", "digits", "-q", *map(str, args)], prog_name="anyback")
+        return end.value.code, capsys.readouterr().err
+
+    return run
+
+
+def begun(call, run, *options):
+    assert call("--epochs", 2, "--hidden", 8, "--out", run, *options) == (0, "")
+    return run / CHECKPOINT
+
+
+def made():
+    return ab.Trainer(ab.MLP([4], 2, dropout=0.2), "softmax_cross_entropy", "Adam", backend="numpy")
+
+
+def fit(trainer, *callbacks, epochs=3):
+    return trainer.fit(X, Y, epochs=epochs, batch_size=7, callbacks=callbacks, verbose=0)
+
+
+def one_line(err, *parts):
+    assert err.startswith("error: ") and err.count("\n") == 1, err
+    assert all(str(part) in err for part in parts), err
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+# --- kills and signals ---------------------------------------------------------------------------
+
+
+@posix
+def test_killed_runs_end_in_the_bits_of_one_that_was_left_alone(tmp_path):
+    rows = crash.run(Settings(kills=3, seed=0, folder=tmp_path))
+    assert sum(row["tried"] for row in rows) >= 3 and not sum(row["lost"] for row in rows), rows
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_training_that_is_stopped_ends_after_a_batch(tmp_path, number):
+    whole, stopped = made(), made()
+    fit(whole)
+    ask = Lambda(on_update=lambda trainer: trainer.updates == 8 and os.kill(os.getpid(), number))
+    with terminable(), pytest.raises(Interrupted) as error:
+        fit(stopped, ask)
+    assert error.value.number == number and stopped.updates == 8 and stopped.batch == 2
+    stopped.save(tmp_path / "run")
+    resumed = ab.Trainer.load(tmp_path / "run", backend="numpy")
+    fit(resumed)
+    np.testing.assert_array_equal(resumed.weights, whole.weights)
+    assert resumed.history.rows == whole.history.rows
+
+
+@posix
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ([signal.SIGTERM, signal.SIGTERM], Interrupted),
+        ([signal.SIGTERM, signal.SIGINT], KeyboardInterrupt),
+        ([signal.SIGINT, signal.SIGINT], KeyboardInterrupt),
+    ],
+)
+def test_a_second_ctrl_c_acts_at_once_and_a_second_sigterm_waits_too(numbers, kind):
+    def ask(trainer):
+        for number in numbers:
+            os.kill(os.getpid(), number)
+
+    with terminable(), pytest.raises(KeyboardInterrupt) as error:
+        fit(made(), Lambda(on_update=ask))
+    assert error.type is kind
+
+
+@posix
+def test_sigterm_outside_of_training_exits_in_order():
+    before = signal.getsignal(signal.SIGTERM)
+    with terminable():
+        assert signal.getsignal(signal.SIGTERM) is terminate
+        with pytest.raises(SystemExit, match="143"):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+    def elsewhere():
+        with terminable():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    found = []
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+# --- checkpoints that are kept -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_last_checkpoints_are_kept(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(*args):
+            raise PermissionError(1, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "run.safetensors"
+    fit(made(), Checkpoint(path, keep=3), epochs=5)
+    files = ["run.1.safetensors", "run.2.safetensors", "run.safetensors"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == files
+    assert [ab.Trainer.load(tmp_path / file).epoch for file in files] == [4, 3, 5]
+    for file in ("run.safetensors", "run.1.safetensors"):
+        assert newest(path) == str(tmp_path / file)
+        damage(tmp_path / file)
+    assert newest(path) == str(tmp_path / "run.2.safetensors")
+    damage(tmp_path / "run.2.safetensors")
+    with pytest.raises(CheckpointError, match=r"run\.safetensors was altered"):
+        newest(path)
+    with pytest.raises(CheckpointError, match="nothing is not there"):
+        newest(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"keep": 0}, "keep must be at least 1, got 0"), ({"path": "e{epoch}", "keep": 2}, "without {epoch}")],
+)
+def test_what_cannot_be_kept_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Checkpoint(**{"path": "run", **options})
+
+
+def test_the_newest_intact_checkpoint_is_resumed(call, tmp_path):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    begun(call, whole)
+    begun(call, run, "--keep", 3)
+    assert {file.name for file in run.glob("checkpoint*")} == {
+        CHECKPOINT,
+        "checkpoint.1.safetensors",
+        "checkpoint.2.safetensors",
+    }
+    assert call("--resume", whole, "--epochs", 4) == (0, "")
+    damage(run / CHECKPOINT)
+    damage(run / "checkpoint.1.safetensors")
+    code, err = call("--resume", run, "--epochs", 4)
+    assert code == 0 and "checkpoint.2.safetensors, of before it, is taken" in err
+    first, second = (ab.Trainer.load(newest(path / CHECKPOINT)) for path in (whole, run))
+    np.testing.assert_array_equal(first.weights, second.weights)
+    assert first.history.rows == second.history.rows
+    one_line(call("--resume", run, "--keep", 0)[1], "--keep must be at least 1, got 0")
+
+
+def test_what_killed_saves_left_is_swept_and_what_lives_is_not(tmp_path):
+    dead, other = tmp_path / f".run.{'0a' * 6}.tmp", tmp_path / ".mine.tmp"
+    for path in (dead, other):
+        path.write_bytes(b"half")
+    living = tmp_path / f".run.{'0b' * 6}.tmp"
+    with storage._created(str(living)):
+        fit(made(), Checkpoint(tmp_path / "run"), epochs=1)
+        assert {file.name for file in tmp_path.iterdir()} == {living.name, other.name, "run"}
+    storage.sweep(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {other.name, "run"}
+
+
+def test_logs_are_replaced_as_a_whole_and_written_to_where_they_are_no_files(tmp_path):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "log.csv")
+    fit(made(), CSVLog(tmp_path / "link.csv"), JSONLog(os.devnull), epochs=2)
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "log.csv").read_text().count("\n") == 3
+    assert not os.path.isfile(os.devnull)
+
+
+# --- one run a folder ----------------------------------------------------------------------------
+
+
+def test_two_runs_in_one_folder_are_refused(call, tmp_path):
+    run = tmp_path / "run"
+    checkpoint = begun(call, run)
+    before = checkpoint.read_bytes()
+    with folder.claimed(run):
+        for options in (("--resume", run), ("--resume", checkpoint), ("--out", run)):
+            code, err = call(*options)
+            assert code == 2 and checkpoint.read_bytes() == before
+            one_line(err, f"{run} is in use by process {os.getpid()} on ")
+    assert call("--resume", run, "--epochs", 3) == (0, "")
+    assert not (run / ".lock").exists()
+
+
+@posix
+def test_a_killed_run_leaves_no_lock(tmp_path):
+    code = (
+        "import sys, time, pathlib; from anyback.cli import folder\n"
+        "with folder.claimed(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    with pytest.raises(ValueError, match=f"in use by process {process.pid} on"), folder.claimed(tmp_path):
+        pass
+    process.kill()
+    process.communicate()
+    assert (tmp_path / ".lock").exists()
+    with folder.claimed(tmp_path):
+        (tmp_path / "mine").touch()
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_without_locks_a_run_is_not_refused(call, tmp_path, monkeypatch):
+    def none(descriptor):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(folder, "lock", none)
+    code, err = call("--epochs", 1, "--hidden", 8, "--out", tmp_path / "run")
+    assert code == 0 and "file system without locks" in err
+
+
+# --- disks ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def largest(size):
+    """No file may become longer than `size`."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@posix
+def test_a_full_disk_ends_a_run_with_one_line_and_leaves_its_checkpoint(call, tmp_path):
+    run = tmp_path / "run"
+    checkpoint = begun(call, run)
+    before = {file.name: file.read_bytes() for file in run.iterdir() if file.suffix == ".safetensors"}
+    with largest(len(before[CHECKPOINT]) // 2):
+        code, err = call("--resume", run, "--epochs", 4)
+    assert code == 2
+    one_line(err, checkpoint, "cannot be written: File too large")
+    assert {file.name: file.read_bytes() for file in run.iterdir() if file.name in before} == before
+    assert not [file.name for file in run.iterdir() if file.name.startswith(".")]
+    assert call("--resume", run, "--epochs", 4) == (0, "")
+
+
+@posix
+@pytest.mark.parametrize("way", [disk.full, disk.read_only, disk.forbidden], ids=lambda way: way.__name__)
+def test_a_disk_without_room_or_leave_ends_a_run(tmp_path, way, monkeypatch):
+    monkeypatch.setattr(disk.Run, "unlike", lambda run, whole: None)  # which costs another run
+    try:
+        assert way(tmp_path, disk.Run(tmp_path)) is None
+    except disk.Absent as why:
+        pytest.skip(str(why))
+
+
+def test_a_folder_that_vanishes_ends_a_run_with_one_line(call, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    begun(call, run)
+    monkeypatch.setattr(EarlyStopping, "on_epoch_end", lambda self, trainer, logs: shutil.rmtree(run))
+    code, err = call("--resume", run, "--epochs", 4)
+    assert code == 2
+    one_line(err, "needs the folder", run)
+
+
+@pytest.mark.parametrize("place", descriptors.PLACES[:1])
+def test_open_files_are_as_many_after_many_checkpoints(tmp_path, monkeypatch, place):
+    if not os.path.isdir(place):
+        pytest.skip(f"no {place} here")
+    monkeypatch.setattr(descriptors, "EPOCHS", 20)
+    assert descriptors.run(Settings(1, 0, tmp_path))["survived"] == 1
+
+
+# --- the harness ---------------------------------------------------------------------------------
+
+
+def test_what_is_not_as_in_a_run_left_alone_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(_runs.Run, "finish", lambda run: (0, ""))
+    whole, other = _runs.Run(tmp_path / "whole"), _runs.Run(tmp_path / "other")
+    for run in (whole, other):
+        run.folder.mkdir()
+        fit(made(), Checkpoint(run.checkpoint), CSVLog(run.folder / "history.csv"))
+    assert other.unlike(whole) is None
+    arrays, described = storage.read(other.checkpoint)
+    rows = described["history"]
+    for change in ("w", "slots.0", "slots.1"):
+        storage.write(other.checkpoint, {**arrays, change: np.nextafter(arrays[change], 9)}, described)
+        assert other.unlike(whole) == "other weights, slots or history"
+    rows[1]["loss"] = float(np.nextafter(rows[1]["loss"], 9))
+    storage.write(other.checkpoint, arrays, described)
+    assert other.unlike(whole) == "other weights, slots or history"
+    shutil.copy(whole.checkpoint, other.checkpoint)
+    (other.folder / ".run.tmp").touch()
+    assert other.unlike(whole) == "files are left: .run.tmp"
+    (other.folder / "history.csv").write_text("epoch,loss\n")
+    assert other.unlike(whole) == "another history.csv"
+
+
+def test_the_command_finds_experiments_and_keeps_what_was_tried_before(tmp_path, monkeypatch, capsys):
+    assert {"crash", "descriptors", "disk", "signals"} <= set(__main__.EXPERIMENTS)
+    assert all(signals.WAYS) and not any(name.startswith("_") for name in __main__.EXPERIMENTS)
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- measured: reliability -->\n<!-- end: reliability -->\nafter\n")
+    monkeypatch.setattr(__main__, "PAGE", page)
+    rows = {"name": "a thing", "tried": 3, "survived": 3, "lost": 0, "details": {"slowest, s": 0.12345}}
+    monkeypatch.setattr(descriptors, "run", lambda settings: dict(rows))
+    monkeypatch.setattr(crash, "run", lambda settings: [{**rows, "name": "it", "survived": 2, "lost": 1}])
+    for name, code in (("descriptors", 0), ("crash", 1)):
+        with pytest.raises(SystemExit) as end:
+            __main__.main(["--only", name, "--output", str(tmp_path), "--write-docs"])
+        assert end.value.code == code
+    results = json.loads((tmp_path / "reliability.json").read_text())["results"]
+    assert set(results) == {"crash", "descriptors"} and results["crash"]["rows"][0]["lost"] == 1
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert "| a thing |     3 |        3 |    0 | slowest, s 0.123 |" in text
+    assert "| it      |     3 |        2 |    1 |" in capsys.readouterr().out
