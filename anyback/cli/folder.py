@@ -24,7 +24,7 @@ from anyback.objective import Objective
 from anyback.storage import replace, sweep
 from anyback.trainer import Trainer
 
-__all__ = ["CHECKPOINT", "Run", "claimed", "create", "describe", "discard", "note_down", "open_run"]
+__all__ = ["CHECKPOINT", "Run", "claimed", "create", "describe", "discard", "fresh", "note_down", "open_run"]
 
 CHECKPOINT, _ABOUT, _LOCK = "checkpoint.safetensors", "run.json", ".lock"
 # It and those that were kept before it.
@@ -123,12 +123,7 @@ def create(out: Path | None, data: str) -> Iterator[Path]:
     ValueError
         If `out` is a file, not empty, or in use by another run.
     """
-    if out is None:
-        name = f"{Path(data).stem or 'data'}-{time.strftime('%Y%m%d-%H%M%S')}"
-        out = Path("runs", name)
-        number = 2
-        while out.exists():
-            out, number = Path("runs", f"{name}-{number}"), number + 1
+    out = out or fresh(Path(data).stem or "data")
     there = f"--out {out} is there already: choose another folder, or continue that run with --resume {out}"
     if out.exists() and not out.is_dir():
         fail(there)
@@ -137,6 +132,15 @@ def create(out: Path | None, data: str) -> Iterator[Path]:
         if any(file.name not in _UNFINISHED for file in out.iterdir()):
             fail(there)
         yield out
+
+
+def fresh(name: str) -> Path:
+    """Return a folder for a run of that name that is not there yet."""
+    name = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder, number = Path("runs", name), 2
+    while folder.exists():
+        folder, number = Path("runs", f"{name}-{number}"), number + 1
+    return folder
 
 
 def note_down(folder: Path, about: dict[str, Any]) -> None:

@@ -201,6 +201,7 @@ def parity(
         validation=0.0,
         test=0.0,
         patience=0,
+        keep=1,
         metrics="none",
         standardize=True,
         dtype=dtype,

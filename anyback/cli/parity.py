@@ -43,7 +43,7 @@ def parity(
         tolerance=tolerance,
     )
     print(report)
-    folder = folders.create(None, "parity") if out is None else out
+    folder = folders.fresh("parity") if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _TEXT).write_text(f"{report}\n", encoding="utf-8")
     (folder / _JSON).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
