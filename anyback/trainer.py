@@ -20,6 +20,7 @@ from anyback.backends import Backend
 from anyback.backends import backend as find_backend
 from anyback.callbacks import Callback, in_order
 from anyback.data import Scaler, as_inputs, positive
+from anyback.divergence import first_fault
 from anyback.history import History
 from anyback.interrupt import Interrupt
 from anyback.layers import Layer
@@ -281,6 +282,8 @@ class Trainer:
         ------
         TypeError, ValueError
             For bad input, before training starts: the message names argument, place and value.
+        DivergenceError
+            If at an epoch's end the loss or the state is not finite; see `anyback.callbacks.NaNGuard`.
         """
         if self._plan is not None:
             raise RuntimeError("fit is running already: a callback cannot call it on the same trainer")
@@ -357,14 +360,74 @@ class Trainer:
         """Whether the running fit has validation data."""
         return self._plan is not None and self._plan.validation is not None
 
+    def mark(self) -> Callable[[], None]:
+        """Return a function that brings the run back to where it stands now, as often as it is called."""
+        kept = self._copied(self.state())
+        place = self.epoch, self.batch, self.updates, self.micro, self.lr_factor
+        rows = len(self.history)
+
+        def back() -> None:
+            self.set_state(self._copied(kept))
+            self.epoch, self.batch, self.updates, self.micro, self.lr_factor = place
+            del self.history.rows[rows:]
+
+        return back
+
+    def _copied(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """Return copies of what steps may overwrite: the best weights are never."""
+        return {name: a if name.startswith("best.") else self._copy(a) for name, a in state.items()}
+
+    def first_fault(self) -> str:
+        """Train on to the first batch after which a number is not finite, and say where it came from.
+
+        During a fit, from a mark of before. Each batch is read back: this is for the moment after a failure.
+        """
+        plan = self._running("first_fault")
+        order, words = self._order(plan), self._words(plan)
+        for word in words:
+            w, stats = self._copy(self._w), self._copy(self._stats)
+            batch = self._batches(plan, order, [word])
+            self._advance(plan, batch)
+            if not self.finite:
+                rows, _, _ = batch[0]
+                found = self.backend.call(first_fault, self._program, w, stats, plan.data, rows, word)
+                return f"batch {self.batch} of {plan.batches}: {found or self._broken()}"
+        held = plan.validation
+        samples = 0 if held is None else held[0].shape[0]
+        for start in range(0, samples, 1024):
+            rows = self.backend.indices(np.arange(start, min(start + 1024, samples)))
+            state = self._w, self._stats, held, rows, None
+            if found := self.backend.call(first_fault, self._program, *state):
+                return f"validation rows from {start} on: {found}"
+        return "nothing that training on the same batches again shows"
+
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers of the state are finite; reading it costs a synchronisation."""
+        gathered = self._total[:1] if self._total else ()
+        tally = self._judge(self._tally, self._w, self._stats, (*self._slots, *gathered))
+        return bool(np.isfinite(self.backend.to_numpy(tally["loss"])))
+
+    def _broken(self) -> str:
+        """Name the first parameter that an update has made infinite, or whose slots it has."""
+        for what, flat in ("update", self._w), *(("optimizer's slots", slot) for slot in self._slots):
+            for name, array in self.layout.arrays(self.backend.to_numpy(flat)).items():
+                if not np.isfinite(array).all():
+                    return f"the {what} of {name}"
+        return "the running statistics"
+
     def sample_gradient(self, rows: int) -> dict[str, np.ndarray]:
         """Return the gradient of the first `rows` training samples, by parameter; during a fit."""
-        if self._plan is None:
-            raise RuntimeError("sample_gradient is for callbacks: it needs the data of a running fit")
-        first = self.backend.indices(np.arange(min(rows, self._plan.samples)))
+        plan = self._running("sample_gradient")
+        first = self.backend.indices(np.arange(min(rows, plan.samples)))
         word = micro_batch_word(self.seed, self.micro)
-        _, g = self._objective(self._w, self._stats, self._plan.data, first, self._mask, word)
+        _, g = self._objective(self._w, self._stats, plan.data, first, self._mask, word)
         return self.layout.arrays(self.backend.to_numpy(g))
+
+    def _running(self, asked: str) -> Plan:
+        if self._plan is None:
+            raise RuntimeError(f"{asked} is for callbacks: it needs the data of a running fit")
+        return self._plan
 
     def restart_epoch(self) -> None:
         """Give up what was done of an interrupted epoch's order and sums; its updates stay."""
@@ -442,8 +505,7 @@ class Trainer:
     def _train_epoch(
         self, plan: Plan, callbacks: Sequence[Callback], progress: Progress, interrupt: Interrupt
     ) -> None:
-        order = self._order(plan)
-        words = iter(micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch))
+        order, words = self._order(plan), iter(self._words(plan))
         hooks = [
             c.on_update for c in callbacks if getattr(c.on_update, "__func__", None) is not Callback.on_update
         ]
@@ -452,19 +514,7 @@ class Trainer:
         while self.batch < plan.batches:
             # The last batch, which may be smaller, goes by itself.
             count = max(1, min(at_once, plan.samples // plan.batch_size - self.batch))
-            batches = self._batches(plan, order, list(islice(words, count)))
-            if plan.accumulate > 1:
-                updated = self._gather_batch(plan, *batches[0])
-            else:
-                updated = True
-                state = self._w, self._slots, self._stats, self._tally
-                self._w, self._slots, self._stats, self._tally = self._steps(
-                    state, (plan.data, self._mask), batches
-                )
-            self.batch += count
-            self.micro += count
-            if updated:
-                self.updates += count
+            if self._advance(plan, self._batches(plan, order, list(islice(words, count)))):
                 for hook in hooks:
                     hook(self)
             progress.advance(count)
@@ -472,6 +522,25 @@ class Trainer:
             if self.stop:
                 return
         self._end_epoch(plan, callbacks, progress)
+
+    def _words(self, plan: Plan) -> Sequence[int]:
+        """Return the word of each batch that is left of the epoch."""
+        return micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch)
+
+    def _advance(self, plan: Plan, batches: Sequence[tuple[Any, ...]]) -> bool:
+        """Train on the next batches, and return whether the weights were updated."""
+        if plan.accumulate > 1:
+            updated = self._gather_batch(plan, *batches[0])
+        else:
+            updated = True
+            state = self._w, self._slots, self._stats, self._tally
+            self._w, self._slots, self._stats, self._tally = self._steps(
+                state, (plan.data, self._mask), batches
+            )
+        self.batch += len(batches)
+        self.micro += len(batches)
+        self.updates += len(batches) if updated else 0
+        return updated
 
     def _batches(self, plan: Plan, order: Array | None, words: Sequence[int]) -> list[tuple[Any, ...]]:
         """Return rows, the optimizer's numbers and the word of each of the next batches."""
@@ -506,7 +575,8 @@ class Trainer:
         return self.lr_factor * (lr(updates) if callable(lr) else lr)
 
     def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
-        logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(self._tally)}
+        tally = self._judge(self._tally, self._w, self._stats, self._slots)
+        logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(tally)}
         logs |= self._penalties(self._w)
         if plan.validation is not None:
             measured = self._measure_all(self._w, self._stats, plan.validation)
@@ -675,7 +745,7 @@ class Trainer:
         rule = self.optimizer.rule(self.backend.namespace)
         sums = {metric.name: metric.sums for metric in self._metrics}
         loss = self._loss.placed(lambda values: self.backend.asarray(np.asarray(values), self.dtype))
-        program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
+        program = self._program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
         self._steps = self.backend.repeat(program.step, donate=4)
@@ -683,6 +753,7 @@ class Trainer:
         self._finish = compile(program.finish, donate=3)
         self._measure = compile(program.measure, donate=1, fresh=1)
         self._forward = compile(program.forward, fresh=1)
+        self._judge = compile(program.judge, fresh=4)
         self._objective = compile(program.objective)
         self._penalty = compile(program.penalty)
         decays = getattr(self.optimizer, "weight_decay", 0.0) or self.limits["l1"] or self.limits["l2"]

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import anyback as ab
-from anyback.callbacks import Checkpoint, CSVLog, NaNGuard
+from anyback.callbacks import Checkpoint, CSVLog
 
 parser = argparse.ArgumentParser(description="Train on digits; the same command again goes on.")
 parser.add_argument("--backend", help="cupy, cupy:1, torch:cuda, jax, numpy, ... (by default: auto)")
@@ -53,7 +53,7 @@ try:
         epochs=options.epochs,
         batch_size=options.batch_size,
         validation_split=0.1,
-        callbacks=[Checkpoint(checkpoint), CSVLog(options.run / "history.csv"), NaNGuard()],
+        callbacks=[Checkpoint(checkpoint), CSVLog(options.run / "history.csv")],
         verbose=2,
     )
 except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from anyback import __version__, losses, metrics, plots
-from anyback.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, JSONLog, NaNGuard
+from anyback.callbacks import Callback, Checkpoint, CSVLog, DivergenceError, EarlyStopping, JSONLog
 from anyback.cli import folder as folders
 from anyback.cli.door import fail, note
 from anyback.cli.options import Options
@@ -117,6 +117,10 @@ def _run(
         trainer = Trainer.load(checkpoint, backend=trainer.backend)
         trainer.use_best()
         ended = "interrupted"
+    except DivergenceError as error:
+        if trainer.epoch:
+            raise DivergenceError(f"{error}; the epochs before it are kept in {folder}") from error
+        raise
     finally:
         if not checkpoint.exists():
             folders.discard(folder)
@@ -149,7 +153,6 @@ def _run(
 
 def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> list[Callback]:
     callbacks: list[Callback] = [
-        NaNGuard(),
         CSVLog(folder / "history.csv"),
         JSONLog(folder / "history.jsonl"),
         # Braces in a folder's name are no fields of the callback's.
