@@ -31,7 +31,8 @@ def first_fault(
     Examples
     --------
     >>> import numpy as np
-    >>> from anyback import Dense, Layout
+    >>> from anyback import Dense
+    >>> from anyback.parameters import Layout
     >>> from anyback.losses import mean_squared_error
     >>> model, _ = Sequential([Dense(1), Dense(1)]).bind((1,))
     >>> program = Program(model, Layout(model.specs()), mean_squared_error.sums, {}, None)

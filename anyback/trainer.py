@@ -409,12 +409,18 @@ class Trainer:
         return bool(np.isfinite(self.backend.to_numpy(tally["loss"])))
 
     def _broken(self) -> str:
-        """Name the first parameter that an update has made infinite, or whose slots it has."""
-        for what, flat in ("update", self._w), *(("optimizer's slots", slot) for slot in self._slots):
-            for name, array in self.layout.arrays(self.backend.to_numpy(flat)).items():
-                if not np.isfinite(array).all():
-                    return f"the {what} of {name}"
-        return "the running statistics"
+        """Name the first part of the state that a step from finite gradients has made infinite."""
+        arrays, host = self.layout.arrays, self.backend.to_numpy
+        state = {"running statistics": self.layout.statistics_arrays(host(self._stats))}
+        state |= {"update": arrays(host(self._w))}
+        state |= {f"optimizer's slot {i}": arrays(host(slot)) for i, slot in enumerate(self._slots)}
+        broken = (
+            f"the {what} of {name}"
+            for what, parts in state.items()
+            for name, array in parts.items()
+            if not np.isfinite(array).all()
+        )
+        return next(broken, "a sum of the epoch")
 
     def sample_gradient(self, rows: int) -> dict[str, np.ndarray]:
         """Return the gradient of the first `rows` training samples, by parameter; during a fit."""
