@@ -19,7 +19,7 @@ from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.backends import backend as find_backend
 from anyback.callbacks import Callback, in_order
-from anyback.data import Scaler, as_inputs, positive
+from anyback.data import Scaler, as_inputs, positive, truth
 from anyback.divergence import first_fault
 from anyback.history import History
 from anyback.interrupt import Interrupt
@@ -125,7 +125,8 @@ class Trainer:
         if isinstance(metrics, str) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics must be a sequence such as ['accuracy'], got {metrics!r}")
         Draw(seed, Purpose.WEIGHTS)  # a bad seed is named now
-        self.model, self.dtype, self.seed, self.standardize = model, str(dtype), int(seed), bool(standardize)
+        self.model, self.dtype, self.seed = model, str(dtype), int(seed)
+        self.standardize = truth("standardize", standardize)
         self.loss, self.metrics = loss, tuple(metrics)
         self._loss = Objective.of("loss", loss, losses)
         self._metrics = [Objective.of("metric", metric, metric_room) for metric in metrics]
@@ -307,7 +308,7 @@ class Trainer:
             class_weight=class_weight,
             batch_size=None if batch_size is None else positive("batch_size", batch_size),
             validation_split=float(validation_split),
-            shuffle=bool(shuffle),
+            shuffle=truth("shuffle", shuffle),
             accumulate=accumulate,
         )
         if self.batch and plan.identity != self.identity:
@@ -625,7 +626,8 @@ class Trainer:
     def _predicted(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the outputs for some rows of the inputs."""
         w, stats = self._shown
-        x = self.scaler(as_inputs(x, "x", self.in_shape, first_row=first_row), self.dtype)
+        x = as_inputs(x, "x", self.in_shape, first_row=first_row)
+        x = self.scaler(x, self.dtype, first_row=first_row)
         return self.backend.to_numpy(self._forward(w, stats, self.backend.share(x)))
 
     def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
