@@ -9,7 +9,6 @@ already as training needs it is handed on as it is: the user's own array, which 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -261,7 +260,8 @@ class Scaler:
             column: tuple[Any, ...] = tuple(int(i) for i in np.argwhere(~np.isfinite(var))[0])
             place = (int(np.argmax(np.abs(x[:, *column]))), *column)
             raise ValueError(f"x is too large to be standardised, got {x[place]!s} at {place}")
-        # A constant column of large numbers has the rounding of its mean for a variance.
+        # A constant column of large numbers has the rounding of its mean for a variance: it shall become 0.
+        mean = np.where(constant, np.asarray(x[0], np.float64), mean)
         return cls(mean, np.where(constant | (var == 0), 1.0, np.sqrt(var)))
 
     def __call__(self, x: np.ndarray, dtype: str, name: str = "x", *, first_row: int = 0) -> np.ndarray:
