@@ -295,15 +295,15 @@ class NaNGuard(Callback):
         bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
         if not bad:
             self._back = trainer.mark()
-        elif self._back is not None:
-            epoch = trainer.epoch
-            self._back()
-            place = trainer.first_fault()
-            self._back()
-            raise DivergenceError(
-                f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: try a lower learning rate, clip_norm, or "
-                f"standardize=True; not finite first in {place}"
-            )
+            return
+        epoch, back = trainer.epoch, self._back or trainer.mark()
+        back()
+        place = trainer.first_fault()
+        back()
+        raise DivergenceError(
+            f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: try a lower learning rate, clip_norm, or "
+            f"standardize=True; not finite first in {place}"
+        )
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self._back = None

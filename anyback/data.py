@@ -404,7 +404,8 @@ def _host(x: Any, name: str) -> np.ndarray:
 
 def _uneven(rows: Any) -> str:
     """Return which row of a ragged list is the first unlike row 0; nothing of other things."""
-    sizes = [len(row) if isinstance(row, Sequence) else -1 for row in rows] if isinstance(rows, list) else []
+    listed = rows if isinstance(rows, list | tuple) else []
+    sizes = [len(row) if isinstance(row, Sequence) else -1 for row in listed]
     i = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
     return "" if i is None else f"row {i} is {rows[i]!s:.40}, of another length than row 0 with {sizes[0]}"
 

@@ -490,10 +490,16 @@ def _load_text(
             raise DataError(
                 f"{file}: line {line}, {where}: the target is missing, got {cell!r}: remove the row"
             )
+    whole: dict[float, int] = {}
     for cell, number, line in zip(cells, numbers, lines, strict=True):
+        if number is None or kind not in (None, "labels") or not 2**53 <= abs(number) < math.inf:
+            continue
         # Two classes whose numbers are rounded to one would be one.
-        if number is not None and abs(number) >= 2**53 and kind in (None, "labels") and _rounded(cell):
-            raise DataError(f"{file}: line {line}, {where}: too many digits for a number, got {cell!r}")
+        if re.fullmatch("[-+]?[0-9]+", cell) and whole.setdefault(number, int(cell)) != int(cell):
+            raise DataError(
+                f"{file}: line {line}, {where}: too many digits for a number, "
+                f"got {cell!r}, which is rounded as {whole[number]} is"
+            )
     text = [i for i, number in enumerate(numbers) if number is None]
     if text and len(text) < len(numbers) and kind != "labels" and classes is None:
         # Mixed: the rarer sort is the mistake.
@@ -703,11 +709,6 @@ def _number(cell: str) -> float | None:
         return None if "_" in cell else float(cell)
     except ValueError:
         return None
-
-
-def _rounded(cell: str) -> bool:
-    """Return whether an integer is none that a float holds."""
-    return re.fullmatch("[-+]?[0-9]+", cell) is not None and int(cell[:400]) != float(cell)
 
 
 def _column(i: int, header: list[str]) -> str:
