@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace, device
 
-__all__ = ["Array", "Vjp", "device", "namespace", "prefer"]
+__all__ = ["Array", "Vjp", "device", "follows", "namespace", "prefer"]
 
 Array: TypeAlias = Any
 Vjp: TypeAlias = Callable[..., Any]
@@ -124,3 +124,24 @@ def namespace(x: Array) -> Any:
         xp = numpy_namespace if issubclass(kind, np.ndarray | np.generic) else array_namespace(x)
         _namespaces[kind] = xp
     return xp
+
+
+def follows(name: str, x: Array, whom: str = "", xp: Any = None) -> Any:
+    """Return the namespace of `x`, or raise TypeError: it is no array, or not of the library `xp` of `whom`.
+
+    Examples
+    --------
+    >>> follows("pred", [1.0])
+    Traceback (most recent call last):
+    ...
+    TypeError: pred must be an array, got builtins.list
+    """
+    try:
+        own = namespace(x)
+    except TypeError:
+        own = None
+    if own is None or (xp is not None and own.__name__ != xp.__name__):
+        kind = f"{type(x).__module__}.{type(x).__qualname__}"
+        of = f" of the library of {whom}, {xp.__name__}" if whom else ""
+        raise TypeError(f"{name} must be an array{of}, got {kind}")
+    return own

@@ -242,7 +242,8 @@ class Checkpoint(Callback):
         sweep(folder)
 
     def on_update(self, trainer: Trainer) -> None:
-        if self.updates and trainer.updates % self.updates == 0:
+        # What NaNGuard will refuse at the epoch's end takes no good file's place.
+        if self.updates and trainer.updates % self.updates == 0 and trainer.finite:
             self._save(trainer)
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
@@ -287,15 +288,38 @@ class JSONLog(Callback):
 
 
 class NaNGuard(Callback):
-    """Raise `DivergenceError` at the end of the first epoch whose loss is not finite."""
+    """Raise `DivergenceError` at the end of the first epoch whose loss or state is not finite.
+
+    `fit` has one where none is given. It keeps a copy of the state at each epoch's beginning: weights, slots
+    and running statistics. The trainer goes back to it, and the epoch is repeated batch by batch, to name the
+    batch and the layer in which the first value or gradient was not finite. It runs before those that save,
+    so that the last checkpoint is of finite numbers.
+    """
+
+    order = -100
+
+    def __init__(self) -> None:
+        self._back: Callable[[], None] | None = None
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._back = trainer.mark()
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        for name in ("loss", "val_loss"):
-            if not math.isfinite(logs.get(name, 0.0)):
-                raise DivergenceError(
-                    f"{name} is {logs[name]} after epoch {trainer.epoch}: "
-                    "try a lower learning rate, clip_norm, or standardize=True"
-                )
+        bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
+        if not bad:
+            self._back = trainer.mark()
+            return
+        epoch, back = trainer.epoch, self._back or trainer.mark()
+        back()
+        place = trainer.first_fault()
+        back()
+        raise DivergenceError(
+            f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: try a lower learning rate, clip_norm, or "
+            f"standardize=True; not finite first in {place}"
+        )
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._back = None
 
 
 class GradientStatistics(Callback):
@@ -346,10 +370,12 @@ def _put(path: str | Path, text: str) -> None:
 
 
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
-    """Return callbacks in the order in which they run."""
+    """Return callbacks in the order in which they run, with a guard against divergence."""
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a sequence of Callback objects, got {callbacks!r}")
     chain = list(callbacks)
+    if not any(isinstance(callback, NaNGuard) for callback in chain):
+        chain.insert(0, NaNGuard())
     if sum(getattr(callback, "restore_best", False) for callback in chain) > 1:
         raise ValueError("callbacks: only one may have restore_best=True, got several")
     for callback in chain:

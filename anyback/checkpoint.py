@@ -7,15 +7,20 @@ rate's factor, the data's fingerprint, and the configuration.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anyback.arrays import Array
+from anyback.backends import BackendError
 from anyback.backends import backend as find_backend
 from anyback.data import Scaler
 from anyback.describe import describe, restore
 from anyback.history import History
+from anyback.layers import Layer
+from anyback.parameters import Layout
 from anyback.storage import CheckpointError, newest, read, write
 
 if TYPE_CHECKING:
@@ -45,12 +50,14 @@ def load(kind: type[Trainer], path: str | Path, backend: Any, given: dict[str, A
     try:
         parts = {name: _part(stored[name], name) if given[name] is None else given[name] for name in _PARTS}
         options = {name: stored[name] for name in ("dtype", "seed", "standardize")}
-        trainer = kind(**parts, **options, **stored["limits"], backend=backend).build(stored["in_shape"])
-        _take_up(trainer, arrays, stored)
-    except (AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {path} does not describe a trainer: {error or type(error).__name__}"
-        ) from error
+        trainer = kind(**parts, **options, **stored["limits"], backend=backend)
+        _check_size(trainer.model, stored["in_shape"], arrays)
+        _take_up(trainer.build(stored["in_shape"]), arrays, stored)
+    except BackendError:
+        raise
+    except Exception as error:  # constructors raise what they like at values that they were never given
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(f"checkpoint {path} does not describe a trainer: {reason:.300}") from error
     return trainer
 
 
@@ -88,22 +95,70 @@ def _part(description: Any, name: str) -> Any:
     return restore(description)
 
 
+def _check_size(model: Layer, in_shape: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Refuse a model that is another than the file's weights, before memory is taken for it."""
+    layout = Layout(model.bind(tuple(in_shape))[0].specs())
+    for name, size in ("w", layout.size), ("stats", layout.statistics_size):
+        if name in arrays and arrays[name].shape != (size,):
+            raise ValueError(f"{name} has shape {arrays[name].shape} where the model needs ({size},)")
+
+
 def _take_up(trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, Any]) -> None:
-    def put(array: np.ndarray, like: np.ndarray) -> Array:
-        if array.shape != like.shape:
-            raise ValueError(f"an array has shape {array.shape} where the model needs {like.shape}")
+    def put(name: str, like: np.ndarray) -> Array:
+        array = arrays[name]
+        if array.shape != like.shape or array.dtype.kind != "f":
+            got = f"{array.dtype} of shape {array.shape}"
+            raise ValueError(f"{name} is {got} where the model needs {like.dtype} of shape {like.shape}")
         return trainer.backend.asarray(array, like.dtype.name)
 
+    for name, (fits, expected) in _EXPECTED.items():
+        if not fits(stored[name]):
+            raise ValueError(f"{name} must be {expected}, got {stored[name]!r:.80}")
     # The fresh trainer's own state says what shapes and dtypes this backend needs.
     fresh = {name: trainer.backend.to_numpy(value) for name, value in trainer.state(everything=True).items()}
-    missing = [name for name in trainer.state() if name not in arrays]
-    if missing:
-        raise ValueError(f"the file lacks {', '.join(missing)}")
-    trainer.set_state({name: put(arrays[name], like) for name, like in fresh.items() if name in arrays})
-    if "scaler.mean" in arrays:
-        trainer.scaler = Scaler(arrays["scaler.mean"], arrays["scaler.scale"])
+    scaler = {"scaler.mean", "scaler.scale"} if trainer.standardize and stored["fit"] else set()
+    missing = sorted({*trainer.state(), *scaler} - arrays.keys())
+    unknown = sorted(arrays.keys() - fresh.keys() - scaler)
+    if missing or unknown:
+        fault = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(map(repr, unknown))} beside it"
+        raise ValueError(f"the file {fault}")
+    trainer.set_state({name: put(name, like) for name, like in fresh.items() if name in arrays})
+    if scaler:
+        mean, scale = arrays["scaler.mean"], arrays["scaler.scale"]
+        if not mean.shape == scale.shape == trainer.in_shape:
+            raise ValueError(
+                f"scaler.mean must have shape {trainer.in_shape}, got {mean.shape}, {scale.shape}"
+            )
+        trainer.scaler = Scaler(mean, scale)
     trainer.epoch, trainer.batch, trainer.updates, trainer.micro = stored["position"]
     trainer.lr_factor, trainer.showing_best = stored["lr_factor"], stored["showing_best"]
     trainer.history = History(stored["history"])
     trainer.callback_states = [(name, state) for name, state in stored["callbacks"]]
     trainer.identity = stored["fit"]
+
+
+def _numbers(values: Any) -> bool:
+    return all(isinstance(v, float) or (type(v) is int and abs(v) < 2**53) for v in values)
+
+
+# What a description says of a run's progress: the model's parts are checked by their own constructors.
+_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "position": (
+        lambda v: isinstance(v, list) and len(v) == 4 and all(type(n) is int and n >= 0 for n in v),
+        "four counts",
+    ),
+    "lr_factor": (lambda v: _numbers([v]) and 0 <= v < math.inf, "a number, not negative"),
+    "showing_best": (lambda v: isinstance(v, bool), "true or false"),
+    "history": (
+        lambda v: isinstance(v, list) and all("epoch" in row and _numbers(row.values()) for row in v),
+        "rows of numbers with an epoch",
+    ),
+    "callbacks": (
+        lambda v: isinstance(v, list) and all(isinstance(n, str) and isinstance(s, dict) for n, s in v),
+        "names with states",
+    ),
+    "fit": (
+        lambda v: v is None or (isinstance(v, dict) and {"data", "validation_split"} <= v.keys()),
+        "what a fit began with",
+    ),
+}

@@ -26,9 +26,11 @@ __all__ = [
     "cast",
     "class_weights",
     "fingerprint",
+    "fits",
     "one_class",
     "positive",
     "some_weight",
+    "truth",
 ]
 
 # Elements of a piece: so few that what is computed of them stays in a core's own cache.
@@ -209,10 +211,10 @@ def class_weights(given: Mapping[int, float] | Sequence[float], y: np.ndarray, o
         if not isinstance(label, int | np.integer) or not 0 <= label < classes:
             raise ValueError(f"class_weight names class {label!r}, expected one of 0 to {classes - 1}")
         try:
-            factor[label] = float(value)
+            factor[int(label)] = float(value)
         except (TypeError, ValueError):
-            factor[label] = np.nan
-        if not 0 <= factor[label] < np.inf:
+            factor[int(label)] = np.nan
+        if not 0 <= factor[int(label)] < np.inf:
             raise ValueError(f"class_weight must be finite and not negative, got {value!r} for class {label}")
     if not isinstance(given, Mapping) and len(given) != classes:
         raise ValueError(f"class_weight must give {classes} values, got {len(given)}")
@@ -255,23 +257,25 @@ class Scaler:
                 var += np.sum((part - mean) ** 2, axis=0) / len(x)
                 constant &= np.all(part == x[0], axis=0)
         if not np.isfinite(var).all():
-            largest = max(abs(float(x.max())), abs(float(x.min())))
-            raise ValueError(f"x is too large to be standardised, got a value of size {largest:.3g}")
-        # A constant column of large numbers has the rounding of its mean for a variance.
+            column: tuple[Any, ...] = tuple(int(i) for i in np.argwhere(~np.isfinite(var))[0])
+            place = (int(np.argmax(np.abs(x[:, *column]))), *column)
+            raise ValueError(f"x is too large to be standardised, got {x[place]!s} at {place}")
+        # A constant column of large numbers has the rounding of its mean for a variance: it shall become 0.
+        mean = np.where(constant, np.asarray(x[0], np.float64), mean)
         return cls(mean, np.where(constant | (var == 0), 1.0, np.sqrt(var)))
 
-    def __call__(self, x: np.ndarray, dtype: str, name: str = "x") -> np.ndarray:
+    def __call__(self, x: np.ndarray, dtype: str, name: str = "x", *, first_row: int = 0) -> np.ndarray:
         """Return `x` standardised and cast; raise ValueError where a value does not fit into `dtype`.
 
         Without a mean it is `cast`: what has the dtype already comes back in its own memory.
         """
         mean, scale = self.mean, self.scale
         if mean is None or scale is None:
-            return cast(x, dtype, name)
-        return _converted(x, dtype, name, lambda part: (part - mean) / scale)
+            return cast(x, dtype, name, first_row=first_row)
+        return _converted(x, dtype, name, lambda part: (part - mean) / scale, first_row)
 
 
-def cast(x: np.ndarray, dtype: str, name: str) -> np.ndarray:
+def cast(x: np.ndarray, dtype: str, name: str, *, first_row: int = 0) -> np.ndarray:
     """Return finite numbers as `dtype`; raise ValueError where a value does not fit into it.
 
     What has that dtype already comes back in its own memory, whatever its order, unless its elements are
@@ -287,7 +291,20 @@ def cast(x: np.ndarray, dtype: str, name: str) -> np.ndarray:
     """
     if x.dtype == dtype and x.flags.aligned:
         return x
-    return _converted(x, dtype, name, lambda part: part)
+    return _converted(x, dtype, name, lambda part: part, first_row)
+
+
+def fits(x: np.ndarray, dtype: str, name: str) -> None:
+    """Raise ValueError where a finite number of `x` leaves the range of `dtype`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fits(np.array([1.0, 1e300]), "float64", "y")
+    """
+    if x.dtype.kind == "f" and x.dtype.itemsize > np.dtype(dtype).itemsize:
+        with np.errstate(over="ignore"):
+            _require(lambda part: np.isfinite(part.astype(dtype)), x, f"{name} must fit into {dtype}")
 
 
 def fingerprint(*arrays: np.ndarray | None) -> str:
@@ -330,14 +347,47 @@ def positive(name: str, value: Any) -> int:
     return int(value)
 
 
+def truth(name: str, value: Any) -> bool:
+    """Return `value` as a bool, or raise TypeError if it is none: "no" would be taken for True.
+
+    Examples
+    --------
+    >>> truth("shuffle", False)
+    False
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def _real(x: Any, name: str) -> np.ndarray:
     array: np.ndarray = x if type(x) is np.ndarray else _host(x, name)
     if array.dtype.kind not in "biuf":
-        hint = f" such as {array.ravel()[0]!r}" if array.size else ""
-        if array.dtype.kind in "UO" and name.endswith("y"):
-            hint += ": np.unique(y, return_inverse=True) makes numbers of names"
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{hint}")
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{_odd(array, name)}")
     return array
+
+
+def _odd(array: np.ndarray, name: str) -> str:
+    """Return the first element that is no real number, and what to do about it; or that all of them are."""
+    for place, value in np.ndenumerate(array):
+        try:
+            real = not isinstance(value, complex | np.complexfloating) or value.imag == 0
+            if real and array.dtype.kind != "c":
+                float(value)
+        except (TypeError, ValueError, OverflowError):
+            real = False
+        if not real:
+            plain = value.item() if isinstance(value, np.generic) else value
+            names = ": np.unique(y, return_inverse=True) makes numbers of names"
+            hint = names if name.endswith("y") and isinstance(value, str | bytes) else ""
+            return f", {plain!r:.60}{_at(place)}{hint}"
+    first = next(iter(array.ravel().tolist()), None)
+    return f" such as {first!r:.60}: astype(float) makes real numbers of them" if array.size else ""
+
+
+def _at(place: tuple[int, ...]) -> str:
+    """Say where an element is."""
+    return f" at {f'row {place[0]}' if len(place) == 1 else place}" if place else ""
 
 
 def _host(x: Any, name: str) -> np.ndarray:
@@ -348,8 +398,16 @@ def _host(x: Any, name: str) -> np.ndarray:
     except Exception as error:  # every library refuses in its own way what is no array
         raise TypeError(
             f"{name} must be an array or a nested list of numbers, "
-            f"got {type(x).__name__} ({first_line(error)})"
+            f"got {type(x).__name__} ({_uneven(x) or first_line(error)})"
         ) from error
+
+
+def _uneven(rows: Any) -> str:
+    """Return which row of a ragged list is the first unlike row 0; nothing of other things."""
+    listed = rows if isinstance(rows, list | tuple) else []
+    sizes = [len(row) if isinstance(row, Sequence) else -1 for row in listed]
+    i = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+    return "" if i is None else f"row {i} is {rows[i]!s:.40}, of another length than row 0 with {sizes[0]}"
 
 
 def _pieces(array: np.ndarray) -> Sequence[tuple[int, np.ndarray]]:
@@ -385,11 +443,15 @@ def _misfit(good: np.ndarray, array: np.ndarray, message: str, first_row: int) -
     value = array[place]
     if place:
         place = (first_row + place[0], *place[1:])
-    return ValueError(f"{message}, got {value} at {f'row {place[0]}' if array.ndim == 1 else place}")
+    return ValueError(f"{message}, got {value!s}{_at(place)}")  # formatted, a long double would be a double
 
 
 def _converted(
-    x: np.ndarray, dtype: str, name: str, change: Callable[[np.ndarray], np.ndarray]
+    x: np.ndarray,
+    dtype: str,
+    name: str,
+    change: Callable[[np.ndarray], np.ndarray],
+    first_row: int = 0,
 ) -> np.ndarray:
     """Return what `change` makes of `x` as `dtype`; ValueError where it does not fit into it."""
     out = np.empty(x.shape, dtype)
@@ -398,7 +460,7 @@ def _converted(
             own[...] = change(part)
             good = np.isfinite(own)
             if np.count_nonzero(good) < good.size:
-                raise _misfit(good, part, f"{name} must fit into {dtype}", row)
+                raise _misfit(good, part, f"{name} must fit into {dtype}", first_row + row)
     return out
 
 
@@ -408,10 +470,12 @@ def _labels(array: np.ndarray, classes: int, name: str) -> np.ndarray:
     if array.ndim != 1:
         raise ValueError(f"{name}: labels must have shape ({len(array)},), got {array.shape}")
     if array.dtype.kind == "f":
-        hint = ": astype(int) makes labels of them" if np.all(array % 1 == 0) else ""
+        whole = np.floor(array) == array
+        odd = int(np.argmin(whole))
+        hint = ": astype(int) makes labels of them" if whole.all() else f" at row {odd}"
         raise TypeError(
             f"{name}: labels must be integers in [0, {classes}), "
-            f"got {array.dtype} values such as {array[0]}{hint}"
+            f"got {array.dtype} values such as {array[odd]}{hint}"
         )
     _require(lambda y: (y >= 0) & (y < classes), array, f"{name}: labels must be integers in [0, {classes})")
     return array.astype(np.int64)

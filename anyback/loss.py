@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from anyback.arrays import Array, Vjp, device, namespace
+from anyback.arrays import Array, Vjp, device, follows, namespace
 from anyback.comparison import Comparison
 
 __all__ = ["Loss", "kind_of", "loss"]
@@ -22,17 +22,6 @@ def kind_of(x: Array) -> str:
         kind = next((n for n in names if namespace(x).isdtype(x.dtype, n)), "other")
         _kinds[key] = kind
     return kind
-
-
-def _follows(name: str, x: Array, xp: Any) -> None:
-    """Raise TypeError unless `x` is an array of the library `xp`."""
-    try:
-        same = namespace(x).__name__ == xp.__name__
-    except TypeError:
-        same = False
-    if not same:
-        got = f"{type(x).__module__}.{type(x).__qualname__}"
-        raise TypeError(f"{name} must be an array of the library of pred, {xp.__name__}, got {got}")
 
 
 class Loss(Comparison):
@@ -155,7 +144,7 @@ class Loss(Comparison):
         array([[ 2.],
                [12.]])
         """
-        xp = namespace(pred)
+        xp = follows("pred", pred)
         target = self._checked(pred, target, xp)
         made = self.__wrapped__(pred, target, **options)
         if not (isinstance(made, tuple) and len(made) in (2, 3)):
@@ -200,7 +189,7 @@ class Loss(Comparison):
         shape = tuple(pred.shape)
         if len(shape) < 2 or not shape[-1]:
             raise ValueError(f"pred must have the shape (..., B, k) of B samples and k outputs, got {shape}")
-        _follows("target", target, xp)
+        follows("target", target, "pred", xp)
         got, kind = tuple(target.shape), kind_of(target)
         if self.targets == "labels" and not (self.probabilities and kind == "real floating"):
             if kind not in ("signed integer", "unsigned integer"):
@@ -223,7 +212,7 @@ class Loss(Comparison):
 
 def _checked_weight(weight: Array, each: Array, xp: Any) -> Array:
     """Return `weight` in the dtype of the losses `each`; raise unless its shape is theirs or (B,)."""
-    _follows("sample_weight", weight, xp)
+    follows("sample_weight", weight, "pred", xp)
     shape, got = tuple(each.shape), tuple(weight.shape)
     if not got or got != shape[-len(got) :]:
         raise ValueError(f"sample_weight must have the shape {shape[-1:]} of the batch, got {got}")

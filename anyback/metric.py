@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from anyback.arrays import Array, device, namespace
+from anyback.arrays import Array, device, follows, namespace
 from anyback.comparison import Comparison
 
 __all__ = ["Metric", "metric", "wide"]
@@ -159,7 +159,11 @@ def _mean(sums: Array, total: Any) -> Array:
 
 
 def _check_shapes(pred: Array, target: Array, weight: Array | None, targets: str) -> None:
-    """Raise ValueError unless the arguments belong to the same B samples."""
+    """Raise ValueError unless the arguments belong to the same B samples, TypeError unless to one library."""
+    xp = follows("pred", pred)
+    follows("target", target, "pred", xp)
+    if weight is not None:
+        follows("sample_weight", weight, "pred", xp)
     if pred.ndim < 2:
         raise ValueError(f"pred must have shape (..., B, k), got {tuple(pred.shape)}")
     samples = tuple(pred.shape[-2:])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, ClassVar, TypeAlias
 
-from anyback.arrays import Array, namespace
+from anyback.arrays import Array, follows, namespace
 
 __all__ = ["Arrays", "Cast", "Optimizer", "Rate", "Rule"]
 
@@ -122,7 +122,11 @@ class Optimizer(ABC):
         slots : tuple of arrays
             The new slots.
         """
-        w, *slots = self.rule(namespace(w))(w, g, *slots, mask, *self.at(t, lr))
+        xp = follows("w", w)
+        follows("g", g, "w", xp)
+        for i, slot in enumerate(slots):
+            follows(f"slot {i}", slot, "w", xp)
+        w, *slots = self.rule(xp)(w, g, *slots, mask, *self.at(t, lr))
         return w, tuple(slots)
 
     def _now(self, t: int, lr: Any) -> tuple[int, Any]:

@@ -18,6 +18,7 @@ from anyback.data import (
     cast,
     class_weights,
     fingerprint,
+    fits,
     one_class,
     positive,
     some_weight,
@@ -99,15 +100,15 @@ class Intake:
         own = class_weights(given, y, self.outputs)
         return x, y, some_weight(own if weight is None else own * weight, "class_weight of the samples")
 
-    def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Data | OnHost:
+    def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, name: str = "") -> Data | OnHost:
         """Standardise, cast and upload what was checked, as far as the device has room for it.
 
         What needs none of that stays in its own memory.
         """
         made = (
-            self.scaler(x, self.dtype),
-            y if y.dtype.kind == "i" else cast(y, self.dtype, "y"),
-            None if weight is None else cast(weight, self.dtype, "sample_weight"),
+            self.scaler(x, self.dtype, f"{name}x"),
+            y if y.dtype.kind == "i" else cast(y, self.dtype, f"{name}y"),
+            None if weight is None else cast(weight, self.dtype, f"{name}sample_weight"),
         )
         if not self.backend.fits(sum(part.nbytes for part in made if part is not None)):
             return OnHost(made)
@@ -173,6 +174,10 @@ class Plan:
             "class_weight": None,
         }
         if validation_split:
+            # Of a part that is cast by itself, an error would count the rows from the part's own first.
+            if not standardize:
+                fits(train[0], intake.dtype, "x")
+            fits(train[1], intake.dtype, "y")
             train, held = _split(train, validation_split, seed)
         if class_weight is not None:
             train = intake.weigh_classes(train, class_weight)
@@ -181,7 +186,7 @@ class Plan:
             intake = replace(intake, scaler=Scaler.fit(train[0]))
         samples = len(train[0])
         size = samples if batch_size is None else min(positive("batch_size", batch_size), samples)
-        validation = None if held is None else intake.put(*held)
+        validation = None if held is None else intake.put(*held, name="validation ")
         return cls(intake, intake.put(*train), validation, samples, size, accumulate, shuffle, identity)
 
 

@@ -18,7 +18,7 @@ from anyback.parameters import Layout
 from anyback.random import Key
 from anyback.regularizers import l1, l2
 
-__all__ = ["Data", "Program", "Tally"]
+__all__ = ["Data", "Program", "Tally", "gather", "inverse"]
 
 Data: TypeAlias = tuple[Array, Array, Array | None]
 """Inputs (n, ...), targets, and sample weights (n,) or None, on the device."""
@@ -130,7 +130,7 @@ class Program:
     ) -> tuple[Array, tuple[Array, ...], tuple[Array, Array]]:
         """Update with an accumulated gradient, and return the sums emptied."""
         g, n = total
-        w, slots = self._apply(w, slots, g * namespace(g).astype(_inverse(n), g.dtype), mask, scalars)
+        w, slots = self._apply(w, slots, g * namespace(g).astype(inverse(n), g.dtype), mask, scalars)
         zeros = namespace(g).zeros_like
         return w, slots, (zeros(g), zeros(n))
 
@@ -139,15 +139,26 @@ class Program:
     ) -> tuple[Array, Array]:
         """Return the mean loss of a batch with its penalties, and its gradient (P,), before clipping."""
         g, loss, n, *_ = self._gradient(w, stats, None, data, rows, word, mean=True)
-        value = loss * _inverse(n)
+        value = loss * inverse(n)
         return value + self.penalty(w, mask) if self.l1 or self.l2 else value, self._penalise(w, g, mask)
 
     def measure(self, tally: Tally, w: Array, stats: Array, data: Data, rows: Array | None) -> Tally:
         """Add a batch's loss and metrics, without training, to a tally."""
-        x, y, weight = _gather(data, rows)
+        x, y, weight = gather(data, rows)
         pred, _ = self.model(self.layout.params(w, stats), x)
         loss, n, _ = self.loss(pred, y, weight)
         return self._add(tally, loss, n, pred, y, weight)
+
+    def judge(self, tally: Tally, w: Array, stats: Array, slots: Sequence[Array]) -> Tally:
+        """Return the tally of an epoch, its loss NaN where any number of the state is not finite.
+
+        So what is read anyway tells whether the state is sound.
+        """
+        loss = tally["loss"]
+        for state in (w, stats, *slots):
+            xp = namespace(state)
+            loss = loss + xp.astype(xp.sum(state * 0.0), loss.dtype)
+        return {**tally, "loss": loss}
 
     def forward(self, w: Array, stats: Array, x: Array) -> Array:
         """Return the outputs (B, k) for inputs (B, ...)."""
@@ -168,10 +179,10 @@ class Program:
         *,
         mean: bool,
     ) -> tuple[Array, Array, Any, Array, Any]:
-        x, y, weight = _gather(data, rows)
+        x, y, weight = gather(data, rows)
         pred, vjp, moved = self.model.train(self.layout.params(w, stats), x, Key(word))
         loss, n, dloss = self.loss(pred, y, weight)
-        dparams, _ = vjp(dloss(_inverse(n) if mean else 1.0), dx=False)
+        dparams, _ = vjp(dloss(inverse(n) if mean else 1.0), dx=False)
         if tally is not None:
             tally = self._add(tally, loss, n, pred, y, weight)
         return self.layout.gradient(dparams), loss, n, self.layout.statistics(moved, stats), tally
@@ -204,7 +215,8 @@ class Program:
         return w, tuple(slots)
 
 
-def _gather(data: Data, rows: Array | None) -> Data:
+def gather(data: Data, rows: Array | None) -> Data:
+    """Return inputs, targets and weights of some rows; of all where there are none."""
     if rows is None:
         return data
     x, y, weight = data
@@ -216,6 +228,6 @@ def _gather(data: Data, rows: Array | None) -> Data:
     )
 
 
-def _inverse(n: Any) -> Any:
+def inverse(n: Any) -> Any:
     """Return 1 / n, and 0 where all weights are zero."""
     return 1.0 / n if isinstance(n, int) else 1.0 / namespace(n).where(n == 0.0, float("inf"), n)

@@ -76,30 +76,29 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     CheckpointError
         If the file is missing, truncated, altered, of a later format, or no checkpoint of anyback.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
-    # A header's length can look like the start of a pickle or an archive; the brace after it cannot.
-    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") and data[8:9] != b"{":
-        raise CheckpointError(f"checkpoint {path} is a pickle or an archive, which could run code: refused")
+        data = _bytes(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"checkpoint {path} cannot be read: {reason}") from error
     try:
         size = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + size])["__metadata__"]
+        metadata = _parsed(data[8 : 8 + size])["__metadata__"]
         text, digest = metadata["anyback"], metadata["sha256"]
         arrays: dict[str, np.ndarray] = load(data)
-        description: dict[str, Any] = json.loads(text)
+        description: dict[str, Any] = _parsed(text)
         version = int(description["format"])
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        intact = _digest(arrays, text) == digest
+    except Exception as error:  # parsers raise what they like at what is no header
         raise CheckpointError(
             f"checkpoint {path} is truncated, altered, or not of anyback ({error!r:.80})"
         ) from error
-    if _digest(arrays, text) != digest:
-        raise CheckpointError(f"checkpoint {path} was altered: its SHA-256 is not {str(digest)[:16]}...")
+    if not intact:
+        raise CheckpointError(f"checkpoint {path} was altered: its SHA-256 is not {digest!r:.16}...")
     if not 1 <= version <= FORMAT:
         raise CheckpointError(f"checkpoint {path} has format {version}, this anyback reads up to {FORMAT}")
     return arrays, description
@@ -189,6 +188,32 @@ def sweep(folder: str | Path) -> None:
                 if lock(file.fileno()):
                     _let_go(file)
                     os.remove(path)
+
+
+def _bytes(path: str | Path) -> bytes:
+    """Return what is in a file, once its first bytes look like a header that has room in it."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+        # A header's length can look like the start of a pickle or an archive; the brace after it cannot.
+        if start[8:] != b"{" or int.from_bytes(start[:8], "little") > os.fstat(file.fileno()).st_size - 8:
+            if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+                what = "a pickle or an archive, which could run code: refused"
+            else:
+                what = "truncated, altered, or not of anyback (it does not begin with a header)"
+            raise CheckpointError(f"checkpoint {path} is {what}")
+        file.seek(0)
+        return file.read()
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Return JSON values; of two members of one name, which parsers tell apart in their own ways, none."""
+
+    def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(made := dict(members)) < len(members):
+            raise ValueError("a name stands there twice")
+        return made
+
+    return json.loads(text, object_pairs_hook=once)
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -309,7 +309,8 @@ def _numbers(file: Path, x: Array, label: str) -> Array:
         raise DataError(f"{file}: {label} is empty: its shape is {x.shape}")
     x = x.astype(x.dtype.newbyteorder("="), copy=False)
     if x.dtype not in (np.uint8, np.float32):
-        x = x.astype(np.float64)
+        with np.errstate(over="ignore"):  # a long double may become infinite, which is refused next
+            x = x.astype(np.float64)
     if x.dtype != np.uint8 and not np.isfinite(x).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         column = f", column {', '.join(map(str, at[1:]))}" if at[1:] else ""
@@ -327,6 +328,8 @@ def _targets(
     """Return targets, what they are, and the names of their classes; `y` holds finite numbers or text."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    if y.ndim > 2:
+        raise DataError(f"{file}: targets must have the shape (n,) or (n, k), got {y.shape}")
     text = y.dtype.kind == "U"
     if kind is None:
         kind = "labels" if text or classes is not None or _are_labels(y) else "reals"
@@ -399,6 +402,8 @@ def _load_numpy(file: Path) -> Array | dict[str, Array]:
                     arrays[key] = np.asarray(archive[key])
     except DataError:
         raise
+    except MemoryError:
+        raise DataError(f"{file}: {key} says that it is larger than the memory there is") from None
     except (OSError, ValueError, EOFError, KeyError, TypeError, zlib.error, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error):
             raise DataError(
@@ -429,6 +434,11 @@ def _load_npz(file: Path, target: str | int | None, kind: str | None, classes: S
     test = None
     x_test, y_test = _first(arrays, _X_TEST_KEYS), _first(arrays, _Y_TEST_KEYS)
     if x_test is not None and y_test is not None and y_test != y_key and x_test != x_key:
+        if arrays[x_test].shape[1:] != x.shape[1:]:
+            raise DataError(
+                f"{file}: {x_test} must have samples of shape {x.shape[1:]} as {x_key} has, "
+                f"got {arrays[x_test].shape[1:]}"
+            )
         if names_of_classes is None and kind == "labels":
             # The held-out part may lack a class: it holds labels because the training part does.
             _, held = _same_length(file, arrays, x_test, y_test)
@@ -479,6 +489,16 @@ def _load_text(
         if cell.casefold() in _MISSING:
             raise DataError(
                 f"{file}: line {line}, {where}: the target is missing, got {cell!r}: remove the row"
+            )
+    whole: dict[float, int] = {}
+    for cell, number, line in zip(cells, numbers, lines, strict=True):
+        if number is None or kind not in (None, "labels") or not 2**53 <= abs(number) < math.inf:
+            continue
+        # Two classes whose numbers are rounded to one would be one.
+        if re.fullmatch("[-+]?[0-9]+", cell) and whole.setdefault(number, int(cell)) != int(cell):
+            raise DataError(
+                f"{file}: line {line}, {where}: too many digits for a number, "
+                f"got {cell!r}, which is rounded as {whole[number]} is"
             )
     text = [i for i, number in enumerate(numbers) if number is None]
     if text and len(text) < len(numbers) and kind != "labels" and classes is None:
@@ -705,6 +725,8 @@ def _bad_cell(
     fault = "expected a number"
     if cell.casefold() in _MISSING:
         fault, remedy = "the cell is missing", _FILL
+    elif "\0" in cell:
+        remedy = ": it holds a NUL, as UTF-16 does: save the file as UTF-8"
     elif re.fullmatch(r"[-+]?[0-9]+,[0-9]+", cell):
         remedy = ": write decimals with a point"
     elif first:

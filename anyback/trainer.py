@@ -19,7 +19,8 @@ from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.backends import backend as find_backend
 from anyback.callbacks import Callback, in_order
-from anyback.data import Scaler, as_inputs, positive
+from anyback.data import Scaler, as_inputs, positive, truth
+from anyback.divergence import first_fault
 from anyback.history import History
 from anyback.interrupt import Interrupt
 from anyback.layers import Layer
@@ -124,7 +125,8 @@ class Trainer:
         if isinstance(metrics, str) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics must be a sequence such as ['accuracy'], got {metrics!r}")
         Draw(seed, Purpose.WEIGHTS)  # a bad seed is named now
-        self.model, self.dtype, self.seed, self.standardize = model, str(dtype), int(seed), bool(standardize)
+        self.model, self.dtype, self.seed = model, str(dtype), int(seed)
+        self.standardize = truth("standardize", standardize)
         self.loss, self.metrics = loss, tuple(metrics)
         self._loss = Objective.of("loss", loss, losses)
         self._metrics = [Objective.of("metric", metric, metric_room) for metric in metrics]
@@ -283,6 +285,8 @@ class Trainer:
             For bad input, before training starts: the message names argument, place and value.
         Interrupted
             After Ctrl-C, when the batch is done; see `anyback.interrupt`.
+        DivergenceError
+            If at an epoch's end the loss or the state is not finite; see `anyback.callbacks.NaNGuard`.
         """
         if self._plan is not None:
             raise RuntimeError("fit is running already: a callback cannot call it on the same trainer")
@@ -306,7 +310,7 @@ class Trainer:
             class_weight=class_weight,
             batch_size=None if batch_size is None else positive("batch_size", batch_size),
             validation_split=float(validation_split),
-            shuffle=bool(shuffle),
+            shuffle=truth("shuffle", shuffle),
             accumulate=accumulate,
         )
         if self.batch and plan.identity != self.identity:
@@ -359,19 +363,79 @@ class Trainer:
         """Whether the running fit has validation data."""
         return self._plan is not None and self._plan.validation is not None
 
+    def mark(self) -> Callable[[], None]:
+        """Return a function that brings the run back to where it stands now, as often as it is called."""
+        kept = self._copied(self.state())
+        place = self.epoch, self.batch, self.updates, self.micro, self.lr_factor
+        rows = len(self.history)
+
+        def back() -> None:
+            self.set_state(self._copied(kept))
+            self.epoch, self.batch, self.updates, self.micro, self.lr_factor = place
+            del self.history.rows[rows:]
+
+        return back
+
+    def _copied(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """Return copies of what steps may overwrite: the best weights are never."""
+        return {name: a if name.startswith("best.") else self._copy(a) for name, a in state.items()}
+
+    def first_fault(self) -> str:
+        """Train on to the first batch after which a number is not finite, and say where it came from.
+
+        During a fit, from a mark of before. Each batch is read back: this is for the moment after a failure.
+        """
+        plan = self._running("first_fault")
+        order, words = self._order(plan), self._words(plan)
+        for word in words:
+            w, stats = self._copy(self._w), self._copy(self._stats)
+            batch = self._batches(plan, order, [word])
+            self._advance(plan, batch)
+            if not self.finite:
+                rows, _, _ = batch[0]
+                data, rows = self._placed(plan, rows)
+                found = self.backend.call(first_fault, self._program, w, stats, data, rows, word)
+                return f"batch {self.batch} of {plan.batches}: {found or self._broken()}"
+        held = plan.validation
+        for start, part, rows in () if held is None else self._pieces(held, 1024):
+            state = self._w, self._stats, part, rows, None
+            if found := self.backend.call(first_fault, self._program, *state):
+                return f"validation rows from {start} on: {found}"
+        return "nothing that training on the same batches again shows"
+
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers of the state are finite; reading it costs a synchronisation."""
+        gathered = self._total[:1] if self._total else ()
+        tally = self._judge(self._tally, self._w, self._stats, (*self._slots, *gathered))
+        return bool(np.isfinite(self.backend.to_numpy(tally["loss"])))
+
+    def _broken(self) -> str:
+        """Name the first part of the state that a step from finite gradients has made infinite."""
+        arrays, host = self.layout.arrays, self.backend.to_numpy
+        state = {"running statistics": self.layout.statistics_arrays(host(self._stats))}
+        state |= {"update": arrays(host(self._w))}
+        state |= {f"optimizer's slot {i}": arrays(host(slot)) for i, slot in enumerate(self._slots)}
+        broken = (
+            f"the {what} of {name}"
+            for what, parts in state.items()
+            for name, array in parts.items()
+            if not np.isfinite(array).all()
+        )
+        return next(broken, "a sum of the epoch")
+
     def sample_gradient(self, rows: int) -> dict[str, np.ndarray]:
         """Return the gradient of the first `rows` training samples, by parameter; during a fit."""
-        if self._plan is None:
-            raise RuntimeError("sample_gradient is for callbacks: it needs the data of a running fit")
-        first = np.arange(min(rows, self._plan.samples))
+        plan = self._running("sample_gradient")
         word = micro_batch_word(self.seed, self.micro)
-        data, at = self._plan.data, None
-        if isinstance(data, OnHost):
-            data = next(self.backend.feed(data, [first]))
-        else:
-            at = self.backend.indices(first)
-        _, g = self._objective(self._w, self._stats, data, at, self._mask, word)
+        _, data, first = next(self._pieces(plan.data, min(rows, plan.samples)))
+        _, g = self._objective(self._w, self._stats, data, first, self._mask, word)
         return self.layout.arrays(self.backend.to_numpy(g))
+
+    def _running(self, asked: str) -> Plan:
+        if self._plan is None:
+            raise RuntimeError(f"{asked} is for callbacks: it needs the data of a running fit")
+        return self._plan
 
     def restart_epoch(self) -> None:
         """Give up what was done of an interrupted epoch's order and sums; its updates stay."""
@@ -454,28 +518,16 @@ class Trainer:
     def _train_epoch(
         self, plan: Plan, callbacks: Sequence[Callback], progress: Progress, interrupt: Interrupt
     ) -> None:
-        order = self._order(plan)
-        words = iter(micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch))
+        order, words = self._order(plan), iter(self._words(plan))
         hooks = [
             c.on_update for c in callbacks if getattr(c.on_update, "__func__", None) is not Callback.on_update
         ]
-        alone = plan.accumulate > 1 or hooks
+        alone = plan.accumulate > 1 or isinstance(plan.data, OnHost) or hooks
         at_once = 1 if alone else max(1, min(AT_ONCE, WORK // (plan.batch_size * self.layout.size)))
-        fed = self._fed(plan, order) if isinstance(plan.data, OnHost) else None
         while self.batch < plan.batches:
             # The last batch, which may be smaller, goes by itself.
-            count = max(1, min(at_once, plan.samples // plan.batch_size - self.batch)) if fed is None else 1
-            batches = self._batches(plan, order, list(islice(words, count)))
-            data = plan.data if fed is None else next(fed)
-            if plan.accumulate > 1:
-                updated = self._gather_batch(plan, data, *batches[0])
-            else:
-                updated = True
-                self._update(data, batches, alone=fed is not None)
-            self.batch += count
-            self.micro += count
-            if updated:
-                self.updates += count
+            count = max(1, min(at_once, plan.samples // plan.batch_size - self.batch))
+            if self._advance(plan, self._batches(plan, order, list(islice(words, count)))):
                 for hook in hooks:
                     hook(self)
             progress.advance(count)
@@ -484,42 +536,54 @@ class Trainer:
                 return
         self._end_epoch(plan, callbacks, progress)
 
-    def _update(self, data: Data, batches: Sequence[tuple[Any, ...]], *, alone: bool) -> None:
-        """Train on batches of the data, or, `alone`, on the one batch that the data are."""
-        state = self._w, self._slots, self._stats, self._tally
-        if alone:
-            state = self._fed_steps(state, (self._mask,), [(data, *batches[0][1:])])
+    def _words(self, plan: Plan) -> Sequence[int]:
+        """Return the word of each batch that is left of the epoch."""
+        return micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch)
+
+    def _advance(self, plan: Plan, batches: Sequence[tuple[Any, ...]]) -> bool:
+        """Train on the next batches, and return whether the weights were updated."""
+        if plan.accumulate > 1:
+            updated = self._gather_batch(plan, *batches[0])
         else:
-            state = self._steps(state, (data, self._mask), batches)
-        self._w, self._slots, self._stats, self._tally = state
+            updated = True
+            state = self._w, self._slots, self._stats, self._tally
+            if isinstance(plan.data, OnHost):
+                state = self._fed_steps(state, (self._mask,), batches)
+            else:
+                state = self._steps(state, (plan.data, self._mask), batches)
+            self._w, self._slots, self._stats, self._tally = state
+        self.batch += len(batches)
+        self.micro += len(batches)
+        self.updates += len(batches) if updated else 0
+        return updated
 
-    def _fed(self, plan: Plan, order: np.ndarray | None) -> Iterator[Data]:
-        """Yield the rest of an epoch's batches, brought to the device one by one."""
-        size = plan.batch_size
-        rows = np.arange(plan.samples) if order is None else order
-        starts = range(self.batch * size, plan.samples, size)
-        return self.backend.feed(plan.data, (rows[start : start + size] for start in starts))
+    def _batches(self, plan: Plan, order: Any, words: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return rows, the optimizer's numbers and the word of each of the next batches.
 
-    def _batches(self, plan: Plan, order: Array | None, words: Sequence[int]) -> list[tuple[Any, ...]]:
-        """Return rows, the optimizer's numbers and the word of each of the next batches."""
+        Of data that stay on the host it is not rows but what is in them, see `_order`.
+        """
         size, batches = plan.batch_size, []
         for i, word in enumerate(words):
             start = (self.batch + i) * size
-            rows = None
-            if order is not None and not isinstance(plan.data, OnHost):
-                rows = order[start : min(start + size, plan.samples)]
+            if isinstance(plan.data, OnHost):
+                rows = next(order)
+            else:
+                rows = None if order is None else order[start : min(start + size, plan.samples)]
             batches.append((rows, self._scalars(self.updates + i), word))
         return batches
 
-    def _gather_batch(
-        self, plan: Plan, data: Data, rows: Array | None, scalars: Sequence[float], word: int
-    ) -> bool:
+    @staticmethod
+    def _placed(plan: Plan, rows: Any) -> tuple[Data, Array | None]:
+        """Return the data on the device, and which rows of them a batch is, None for all."""
+        return (rows, None) if isinstance(plan.data, OnHost) else (plan.data, rows)
+
+    def _gather_batch(self, plan: Plan, rows: Any, scalars: Sequence[float], word: int) -> bool:
         """Add a batch to the gathered gradient, and return whether the weights were updated with it."""
         if self._total is None:
             zeros = self.backend.call(self.backend.namespace.zeros_like, self._w)
             self._total = zeros, self._tallies.zeros()["weight"]
         self._total, self._stats, self._tally = self._accumulate(
-            self._total, self._stats, self._tally, self._w, data, rows, word
+            self._total, self._stats, self._tally, self._w, *self._placed(plan, rows), word
         )
         if (self.batch + 1) % plan.accumulate and self.batch + 1 < plan.batches:
             return False
@@ -537,7 +601,8 @@ class Trainer:
         return self.lr_factor * (lr(updates) if callable(lr) else lr)
 
     def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
-        logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(self._tally)}
+        tally = self._judge(self._tally, self._w, self._stats, self._slots)
+        logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(tally)}
         logs |= self._penalties(self._w)
         if plan.validation is not None:
             measured = self._measure_all(self._w, self._stats, plan.validation)
@@ -550,14 +615,29 @@ class Trainer:
             callback.on_epoch_end(self, logs)
             self.callback_states = [(type(c).__name__, c.state()) for c in callbacks]
 
-    def _order(self, plan: Plan) -> Array | None:
-        """Return this epoch's order of the samples, or None where one batch is all of them."""
-        if plan.batches == 1:
-            return None
-        order = np.arange(plan.samples)
-        if plan.shuffle:
+    def _order(self, plan: Plan) -> Any:
+        """Return this epoch's order of the samples, or None where one batch is all of them.
+
+        Of data that stay on the host it is the batches that are left of the epoch, brought one by one.
+        """
+        order, size = np.arange(plan.samples), plan.batch_size
+        if plan.shuffle and plan.batches > 1:
             order = Draw(self.seed, Purpose.SHUFFLE, self.epoch).permutation(plan.samples)
-        return order if isinstance(plan.data, OnHost) else self.backend.indices(order)
+        if isinstance(plan.data, OnHost):
+            starts = range(self.batch * size, plan.samples, size)
+            return self.backend.feed(plan.data, (order[start : start + size] for start in starts))
+        return self.backend.indices(order) if plan.batches > 1 else None
+
+    def _pieces(self, data: Data | OnHost, size: int) -> Iterator[tuple[int, Data, Array | None]]:
+        """Go through data by `size` rows: yield the first row, data on the device, and which rows of them."""
+        samples = data[0].shape[0]
+        rows, starts = np.arange(samples), range(0, samples, size)
+        if isinstance(data, OnHost):
+            parts = self.backend.feed(data, (rows[start : start + size] for start in starts))
+            yield from ((start, part, None) for start, part in zip(starts, parts, strict=True))
+        else:
+            rows = self.backend.indices(rows)
+            yield from ((start, data, rows[start : min(start + size, samples)]) for start in starts)
 
     # --- using ---------------------------------------------------------------------------------
 
@@ -581,7 +661,8 @@ class Trainer:
     def _predicted(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the outputs for some rows of the inputs."""
         w, stats = self._shown
-        x = self.scaler(as_inputs(x, "x", self.in_shape, first_row=first_row), self.dtype)
+        x = as_inputs(x, "x", self.in_shape, first_row=first_row)
+        x = self.scaler(x, self.dtype, first_row=first_row)
         return self.backend.to_numpy(self._forward(w, stats, self.backend.share(x)))
 
     def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
@@ -715,7 +796,7 @@ class Trainer:
         sums = {metric.name: metric.sums for metric in self._metrics}
         loss = self._loss.placed(lambda values: self.backend.asarray(np.asarray(values), self.dtype))
         rule = cache(self.optimizer.rule)
-        program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
+        program = self._program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
         compile, xp = self.backend.compile, self.backend.namespace
         self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
         self._steps = self.backend.repeat(program.step, donate=4)
@@ -724,21 +805,16 @@ class Trainer:
         self._finish = compile(program.finish, donate=3)
         self._measure = compile(program.measure, donate=1, fresh=1)
         self._forward = compile(program.forward, fresh=1)
+        self._judge = compile(program.judge, fresh=4)
         self._objective = compile(program.objective)
         self._penalty = compile(program.penalty)
         decays = getattr(self.optimizer, "weight_decay", 0.0) or self.limits["l1"] or self.limits["l2"]
         self._mask = self.backend.asarray(self.layout.decays(), self.dtype) if decays else 1.0
 
     def _measure_all(self, w: Array, stats: Array, data: Data, batch_size: int = 1024) -> dict[str, float]:
-        tally, samples = self._tallies.zeros(), data[0].shape[0]
-        rows, starts = np.arange(samples), range(0, samples, batch_size)
-        if isinstance(data, OnHost):
-            for part in self.backend.feed(data, (rows[start : start + batch_size] for start in starts)):
-                tally = self._measure(tally, w, stats, part, None)
-            return self._tallies.read(tally)
-        rows = self.backend.indices(rows)
-        for start in starts:
-            tally = self._measure(tally, w, stats, data, rows[start : min(start + batch_size, samples)])
+        tally = self._tallies.zeros()
+        for _, part, rows in self._pieces(data, batch_size):
+            tally = self._measure(tally, w, stats, part, rows)
         return self._tallies.read(tally)
 
     def _restore_callbacks(self, callbacks: Sequence[Callback]) -> None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import anyback as ab
-from anyback.callbacks import Checkpoint, CSVLog, NaNGuard
+from anyback.callbacks import Checkpoint, CSVLog
 from anyback.checkpoint import newest
 from anyback.interrupt import Interrupted, terminate
 
@@ -55,7 +55,7 @@ try:
         epochs=options.epochs,
         batch_size=options.batch_size,
         validation_split=0.1,
-        callbacks=[Checkpoint(checkpoint, keep=2), CSVLog(options.run / "history.csv"), NaNGuard()],
+        callbacks=[Checkpoint(checkpoint, keep=2), CSVLog(options.run / "history.csv")],
         verbose=2,
     )
 except Interrupted:

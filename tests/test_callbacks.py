@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import anyback as ab
+from anyback.arrays import namespace
 from anyback.callbacks import (
     Callback,
     Checkpoint,
@@ -20,6 +23,7 @@ from anyback.callbacks import (
     Lambda,
     NaNGuard,
     ReduceOnPlateau,
+    in_order,
 )
 
 rng = np.random.default_rng(0)
@@ -211,19 +215,129 @@ def test_plateau_falls_to_the_floor_and_the_optimizer_follows():
 # --- guarding and looking ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["loss", "val_loss"])
-def test_nan_guard_raises_with_advice(name):
-    held = {"validation_data": (1e160 * X, Y)} if name == "val_loss" else {}
-    run = trainer(lr=1e-9 if held else 1e200)
-    if held:
-        run = ab.Trainer(ab.MLP([], 1), "mean_squared_error", ab.SGD(1e-9), backend="numpy", dtype="float64")
-    with (
-        np.errstate(all="ignore"),
-        pytest.raises(DivergenceError, match=rf"^{name} is (inf|nan) after epoch 1: try a"),
-    ):
-        fit(run, NaNGuard(), **held)
-    assert isinstance(DivergenceError("x"), ArithmeticError)
-    assert len(run.history) == 1
+@dataclass(frozen=True)
+class Trap(ab.layers.Layer):
+    """Lets everything through but numbers above 50, of which it makes NaN on one of the ways."""
+
+    forward: bool
+
+    def __call__(self, params, x):
+        xp = namespace(x)
+
+        def trapped(value):
+            return xp.where(xp.abs(x) > 50.0, xp.nan, value)
+
+        return trapped(x) if self.forward else x, lambda dy, dx=True: (
+            {},
+            dy if self.forward else trapped(dy),
+        )
+
+
+def trapped(forward, row, backend="numpy", **options):
+    """A trainer, and data of which one row springs the trap between two layers."""
+    model = ab.Sequential([ab.Dense(4), Trap(forward), ab.Dense(1)])
+    x = X.copy()
+    x[row] *= 1e4
+    optimizer = ab.SGD(1e-9, momentum=0.5)
+    return ab.Trainer(model, "mean_squared_error", optimizer, backend=backend, dtype="float64", **options), x
+
+
+PLACES = {True: "the output of layer 1 (Trap)", False: "the gradient of the inputs of layer 1 (Trap)"}
+
+
+@pytest.mark.parametrize("forward", PLACES)
+def test_divergence_is_named_by_batch_and_layer(backend_name, forward):
+    run, x = trapped(forward, 9, backend_name)
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError) as error:
+        run.fit(x, Y, batch_size=8, shuffle=False, epochs=9, verbose=0)
+    message = str(error.value)
+    assert message.startswith("loss is nan after epoch 1: try a lower learning rate"), message
+    assert message.endswith(f"not finite first in batch 2 of 3: {PLACES[forward]}"), message
+    assert isinstance(error.value, ArithmeticError) and "\n" not in message
+
+
+@pytest.mark.parametrize("forward", PLACES)
+@pytest.mark.parametrize("options, place", [
+    ({}, "batch 3 of 3"), ({"accumulate": 2}, "batch 3 of 3"), ({"batch_size": None}, "batch 1 of 1"),
+    ({"sample_weight": np.full(24, 0.01)}, "batch 3 of 3"),
+    ({"accumulate": 3, "batch_size": 5}, "batch 5 of 5"),
+])  # fmt: skip
+def test_the_last_gradient_of_all_is_looked_at_too(forward, options, place):
+    run, x = trapped(forward, 23)
+    with pytest.raises(DivergenceError, match=f"not finite first in {place}: {re.escape(PLACES[forward])}"):
+        run.fit(x, Y, **{"batch_size": 8, "shuffle": False, "epochs": 1, "verbose": 0, **options})
+
+
+@pytest.mark.parametrize("model, lr, place", [
+    (ab.MLP([4, 4], 1, activation="relu"), 1e200, "batch 2 of 3: the output of layer 2 (Dense)"),
+    (ab.MLP([4], 1, activation="tanh"), 1e200, "batch 2 of 3: the loss, from outputs of layer 2 (Dense)"),
+    (ab.MLP([], 1), 1.7e308, "batch 1 of 3: the update of 0.weight"),
+    (ab.Residual(ab.Dense(3)), 1.7e308, "batch 1 of 3: the update of inner.weight"),
+])  # fmt: skip
+def test_what_overflows_by_itself_is_named(model, lr, place):
+    y = X if isinstance(model, ab.Residual) else Y
+    run = ab.Trainer(model, "mean_squared_error", ab.SGD(lr), backend="numpy", dtype="float64")
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=re.escape(place)):
+        run.fit(X * 10, y * 10, batch_size=8, verbose=0)
+
+
+def test_a_validation_loss_that_is_not_finite_is_named():
+    run = ab.Trainer(ab.MLP([], 1), "mean_squared_error", ab.SGD(1e-9), backend="numpy", dtype="float64")
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=r"^val_loss is inf after epoch 1: .*"
+        r"not finite first in validation rows from 0 on: the loss, from outputs of layer 0"):  # fmt: skip
+        fit(run, validation_data=(1e160 * X, Y))
+
+
+def test_divergence_keeps_the_last_good_epoch(tmp_path):
+    """In memory, in checkpoints and in what stopping early remembers."""
+    path, within = tmp_path / "run", tmp_path / "within"
+    chain = [
+        Checkpoint(path),
+        Checkpoint(within, updates=1),
+        EarlyStopping("loss", 99),
+        CSVLog(tmp_path / "log"),
+    ]
+    (run, x), (reference, _) = trapped(True, 9, metrics=["r2"]), trapped(True, 9, metrics=["r2"])
+    good = x.copy()
+    good[9] = 0.0
+    for each in run, reference:
+        each.fit(
+            good, Y, epochs=4, batch_size=8, callbacks=chain[:3] if each is run else chain[2:3], verbose=0
+        )
+    with pytest.raises(DivergenceError, match="after epoch 5"):
+        run.fit(x, Y, epochs=9, batch_size=8, callbacks=chain, verbose=0)
+    assert (run.epoch, run.updates, len(run.history)) == (4, 12, 4)
+    assert not (tmp_path / "log").exists()
+    last = ab.Trainer.load(path, model=run.model, backend="numpy")
+    assert last.epoch == 4
+    for state in run.state(), last.state():
+        for name, value in reference.state().items():
+            np.testing.assert_array_equal(state[name], value, name)
+    assert np.isfinite(run.predict(good)).all() and run.showing_best
+    before = ab.Trainer.load(within, model=run.model, backend="numpy")
+    assert before.finite and before.epoch == 4
+    for each in run, reference:  # as if nothing had happened
+        each.fit(good, Y, epochs=5, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(run.weights, reference.weights)
+
+
+def test_an_epoch_that_was_interrupted_is_gone_back_to():
+    run, x = trapped(True, 23)
+    stop = Lambda(on_update=lambda t: setattr(t, "stop", t.updates == 1))
+    options = {"epochs": 1, "batch_size": 8, "shuffle": False, "verbose": 0}
+    run.fit(x, Y, callbacks=[stop], **options)
+    kept = run.state()["w"].copy()
+    with pytest.raises(DivergenceError, match="batch 3 of 3: the output of layer 1"):
+        run.fit(x, Y, **options)
+    assert (run.batch, run.updates) == (1, 1)
+    np.testing.assert_array_equal(run.state()["w"], kept)
+
+
+def test_one_guard_is_enough():
+    chain = in_order([EarlyStopping("loss"), guard := NaNGuard()])
+    assert chain[0] is guard and len(chain) == 2
+    with pytest.raises(RuntimeError, match="first_fault is for callbacks"):
+        trainer().first_fault()
 
 
 def test_gradient_statistics_are_norms_of_gradients():

@@ -260,9 +260,9 @@ def test_arguments_of_numpy_types_can_be_stored(tmp_path):
 
 
 def test_a_run_that_left_the_numbers_is_stored_as_it_is(tmp_path):
-    trainer = ab.Trainer(ab.MLP([], 1), "mean_squared_error", ab.SGD(1e30), backend="numpy")
-    with np.errstate(all="ignore"):
-        trainer.fit(X, X[:, 0], epochs=3, verbose=0)
+    trainer = ab.Trainer(ab.MLP([], 1), "mean_squared_error", backend="numpy").build(4)
+    trainer.set_state({**trainer.state(), "w": np.array([np.nan, np.inf, -np.inf, 1.0, 0.0], "float32")})
+    trainer.history.rows.append({"epoch": 1, "loss": np.inf, "lr": np.nan})
     trainer.save(tmp_path / "run")
     loaded = ab.Trainer.load(tmp_path / "run", backend="numpy")
     np.testing.assert_array_equal(loaded.weights, trainer.weights)
@@ -369,6 +369,13 @@ def test_files_with_a_right_sum_but_a_wrong_description_are_refused(tmp_path, sa
         ({"in_shape": [5]}, "does not describe a trainer"),
         ({"position": None}, "does not describe a trainer"),
         ({"limits": {"l3": 1}}, "does not describe a trainer"),
+        ({"limits": {**described["limits"], "l1": 10**400}}, "does not describe a trainer"),
+        ({"position": [1, 2, -3, 4]}, "position must be four counts, got .1, 2, -3, 4"),
+        ({"lr_factor": "1"}, "lr_factor must be a number, not negative, got '1'"),
+        ({"showing_best": 1}, "showing_best must be true or false, got 1"),
+        ({"history": [{"loss": 1.0}]}, "history must be rows of numbers with an epoch, got"),
+        ({"callbacks": [["EarlyStopping", []]]}, "callbacks must be names with states, got"),
+        ({"fit": {}}, "fit must be what a fit began with, got {}"),
     ):
         storage.write(path, arrays, {**described, **change})
         refused(path, match)
@@ -377,7 +384,15 @@ def test_files_with_a_right_sum_but_a_wrong_description_are_refused(tmp_path, sa
     storage.write(path, {name: a for name, a in arrays.items() if name != "w"}, described)
     refused(path, "the file lacks w")
     storage.write(path, {**arrays, "w": arrays["w"][:-1]}, described)
-    refused(path, "shape")
+    refused(path, "w has shape .* where the model needs")
+    storage.write(path, {**arrays, "w": arrays["w"].astype("int32")}, described)
+    refused(path, "w is int32 of shape .* where the model needs float32")
+    storage.write(path, {**arrays, "../w": np.ones(1)}, described)
+    refused(path, "the file has '../w' beside it")
+    storage.write(path, {**arrays, "scaler.mean": np.ones(1)}, described)
+    refused(path, "scaler.mean must have shape")
+    storage.write(path, {name: a for name, a in arrays.items() if name != "scaler.mean"}, described)
+    refused(path, "the file lacks scaler.mean")
 
 
 # --- writing -------------------------------------------------------------------------------------

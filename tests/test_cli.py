@@ -360,6 +360,16 @@ def test_a_diverging_run_says_so(call, folder, tmp_path):
     assert not run.exists()
 
 
+def test_a_run_that_diverges_later_keeps_what_was_good(call, folder, tmp_path):
+    run = tmp_path / "run"
+    options = ("--hidden", "8", "--optimizer", "sgd", "--lr", "1", "--no-standardize", "-q", "--epochs", "30")
+    code, out, err = call("train", folder / "price.csv", *options, "--out", run)
+    assert (code, out) == (1, "") and "not finite first in" in err and "layer 2 (Dense)" in err
+    assert err.endswith(f"; the epochs before it are kept in {run}\n") and "Traceback" not in err
+    trainer = Trainer.load(run / "checkpoint.safetensors", backend="numpy")
+    assert trainer.epoch >= 1 and trainer.finite
+
+
 # --- resume and interruption --------------------------------------------------------------------------
 
 # How much longer things may take where many tests run at once.

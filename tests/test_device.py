@@ -249,7 +249,14 @@ def test_views_and_joined_arrays(gpu):
 def test_numbers_and_empty_arrays(gpu):
     def scaled(x, n, k, empty):
         xp = namespace(x)
-        return x * n + k, xp.where(x > n * 2.0, x, float("-inf")), empty * 2.0, xp.astype(x, xp.float32)
+        nothing = xp.sum(empty * 2.0), xp.sum(x[:0], axis=0)
+        return (
+            x * n + k,
+            xp.where(x > n * 2.0, x, float("-inf")),
+            empty * 2.0,
+            xp.astype(x, xp.float32),
+            nothing,
+        )
 
     agree(gpu, scaled, rng.normal(size=(3, 4)), 0.3, 7, np.zeros((0,)))
 

@@ -38,7 +38,8 @@ HOUSE = (
     *("schedules", "optimizer", "optimizers", "clipping", "regularizers"),
     *("random", "initializers", "parameters", "layers", "gradcheck", "drawing", "graph"),
     *("step", "backends", "objective", "data", "tally", "plan", "witness"),
-    *("describe", "checkpoint", "callbacks", "progress", "interrupt", "trainer", "solvers", "parity"),
+    *("describe", "checkpoint", "callbacks", "progress", "interrupt", "divergence"),
+    *("trainer", "solvers", "parity"),
     *("datasets", "tables", "plots"),
     *("__init__", "cli", "__main__"),
 )

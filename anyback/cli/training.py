@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from anyback import __version__, losses, metrics, plots
-from anyback.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, JSONLog, NaNGuard
+from anyback.callbacks import Callback, Checkpoint, CSVLog, DivergenceError, EarlyStopping, JSONLog
 from anyback.cli import folder as folders
 from anyback.cli.door import fail, note
 from anyback.cli.options import Options
@@ -130,6 +130,10 @@ def _run(
         kept = f"continue with --resume {folder}" if checkpoint.exists() else "nothing is kept"
         note(f"interrupted before the batch was over: {kept}")
         raise
+    except DivergenceError as error:
+        if trainer.epoch:
+            raise DivergenceError(f"{error}; the epochs before it are kept in {folder}") from error
+        raise
     finally:
         if not checkpoint.exists():
             folders.discard(folder)
@@ -162,7 +166,6 @@ def _ended(how: str, trainer: Trainer, start: float) -> dict[str, Any]:
 
 def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> list[Callback]:
     callbacks: list[Callback] = [
-        NaNGuard(),
         CSVLog(folder / "history.csv"),
         JSONLog(folder / "history.jsonl"),
         # Braces in a folder's name are no fields of the callback's.

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.engine.recording import Node, NotRecordable, Recording, base, is_reshape
+from anyback.engine.recording import Node, Recording, base, is_reshape
 from anyback.trees import leaves
 
 __all__ = ["Fused", "Kernel", "Sight", "fuse"]
@@ -170,11 +170,6 @@ def fuse(recording: Recording, known: Callable[[Node], bool], half: str | None =
         What products take in the place of float32, in words of 16 bits. Since float16 ends at 65504 and
         loses digits below 6e-5, what is rounded to it is scaled, by the power of two that brings its largest
         element near the end, and a product has a third operand: the factor by which it is scaled back.
-
-    Raises
-    ------
-    NotRecordable
-        If it reduces arrays without elements.
     """
     return _Fusion(recording, known, half).fused()
 
@@ -317,8 +312,10 @@ class _Fusion:
         if not node.options["axes"]:
             node.kind = "cast"
         inner = prod(shape[a] for a in node.options["axes"])
-        if not inner:
-            raise NotRecordable("it reduces arrays without elements")
+        if not inner:  # a sum of nothing: of the others NumPy has refused it
+            node.kind, node.args = "cast", (0,)
+            yield node
+            return
         outer, last = prod(shape) // inner, len(shape) - 1
         if last in node.options["axes"] or outer == 1:
             parts = -(-inner // ALONG) if inner > LONG and outer < FEW else 1
