@@ -370,7 +370,7 @@ class Trainer:
         rows = len(self.history)
 
         def back() -> None:
-            self.set_state(self._copied(kept))
+            self.set_state(kept)
             self.epoch, self.batch, self.updates, self.micro, self.lr_factor = place
             del self.history.rows[rows:]
 
@@ -746,7 +746,8 @@ class Trainer:
         return state
 
     def set_state(self, state: Mapping[str, Array]) -> None:
-        """Take up what `state` gave."""
+        """Take up copies of what `state` gave."""
+        state = {name: self._copy(array) for name, array in state.items()}
         self._w, self._stats = state["w"], state["stats"]
         self._slots = tuple(state[f"slots.{i}"] for i in range(len(self._slots)))
         self._tally = {name: state[f"tally.{name}"] for name in self._tally}

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ HEADER = r"""
 using namespace std;
 #define __global__
 #define __device__
+#define __launch_bounds__(threads)
 #define __shared__ static
 struct Three { int x, y, z; };
 static Three threadIdx, blockIdx, blockDim;
@@ -120,7 +122,7 @@ class EmulatedGPU:
     device = nullcontext()
 
     def __init__(self, half: str | None = None) -> None:
-        self.half = half
+        self.half, self.lock = half, RLock()
         self.sources: list[str] = []
         self.launched: list[str] = []
         self.graphs = 0
@@ -128,7 +130,7 @@ class EmulatedGPU:
     def compile(self, source: str) -> Callable[[str], Callable[..., Any]]:
         """Compile for the host."""
         self.sources.append(source)
-        bodies = dict(re.findall(r"__global__ void (\w+)\((.*?)\) \{", source))
+        bodies = dict(re.findall(r"__launch_bounds__\(\d+\) void (\w+)\((.*?)\) \{", source))
         runs = []
         for name, parameters in bodies.items():
             types = [parameter.rsplit(" ", 1)[0] for parameter in parameters.split(", ")]

@@ -201,6 +201,13 @@ def test_cublas_follows_the_stream_and_gets_its_workspace_after(machine, blas):
     np.testing.assert_allclose(out, x @ y)
 
 
+def test_stacks_that_are_partly_the_same_are_copied(machine):
+    x, y = rng.normal(size=(2, 1, 3, 4)).view(Placed), rng.normal(size=(2, 6, 4, 5)).view(Placed)
+    out = np.zeros((2, 6, 3, 5)).view(Placed)
+    machine.product(x, y, out, None)()
+    np.testing.assert_allclose(out, x @ y)
+
+
 def test_a_step_is_captured_and_launched(machine):
     calls = []
     launch = machine.graph([lambda: calls.append(Stream.current.ptr)])

@@ -833,3 +833,15 @@ def test_a_metric_cannot_take_the_name_of_a_sum_of_the_trainers_own(blobs):
 
     with pytest.raises(ValueError, match="names of their own in the history, got 'samples' again"):
         classifier(metrics=[samples])
+
+
+def test_a_state_that_is_taken_up_stays_the_caller_s():
+    trainer = ab.Trainer(ab.MLP([4], 2), "softmax_cross_entropy", backend="numpy")
+    x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
+    trainer.fit(x, y, epochs=3, verbose=0)
+    state = {name: np.array(array) for name, array in trainer.state().items()}
+    kept = {name: array.copy() for name, array in state.items()}
+    trainer.set_state(state)
+    trainer.fit(x, y, epochs=6, verbose=0)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(state[name], array, err_msg=name)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from itertools import pairwise
 from math import prod
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,7 @@ class CudaMachine:
         self.cupy = self.namespace = cupy
         self.device = device
         self.precision, self.half = precision, precision if precision in ("bfloat16", "float16") else None
+        self.lock = RLock()  # cuBLAS is asked by several calls, which belong together
         self._stream: int | None = None
 
     def compile(self, source: str) -> Callable[[str], Callable[..., Any]]:
@@ -117,11 +119,15 @@ class CudaMachine:
     def product(self, x: Array, y: Array, out: Array, factor: Array | None) -> Callable[[], Any]:
         """Return what multiplies on the current stream; what cuBLAS cannot read as it is, is copied first."""
         copies = []
+        whole = _stacked(x, y, out) is not False
+        operands = []
         for a in (x, y):
-            if lead(a) is None or _stacked(a) is False:
-                aside = self.cupy.empty(a.shape, a.dtype)
+            if lead(a) is None or not whole:
+                aside = self.cupy.empty((*(a if whole else out).shape[:-2], *a.shape[-2:]), a.dtype)
                 copies.append(partial(self.cupy.copyto, aside, a))
-                x, y = (aside if b is a else b for b in (x, y))
+                a = aside
+            operands.append(a)
+        x, y = operands
         blas = self._blas
         scales = () if factor is None else (factor, self._nothing)
         multiply = blas.product(x, y, out, lambda a: int(a.data.ptr), scales)

@@ -72,7 +72,8 @@ class CupyBackend(Backend):
                     on_device = slot.load(arrays, rows, copying)
                     computing.wait_event(slot.copied)
                 yield on_device
-                slot.used.record(computing)
+                with self.device:
+                    slot.used.record(computing)
         finally:
             copying.synchronize()  # before another takes this memory
 
@@ -118,6 +119,7 @@ class _Slot:
         self.host = [None if s is None else _pinned(cupy, *s) for s in shapes]
         self.device = [None if s is None else cupy.empty(*s) for s in shapes]
         self.copied, self.used = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+        self.used.record(cupy.cuda.get_current_stream())  # who had this memory before may still use it
 
     def load(self, arrays: Sequence[Any], rows: np.ndarray, stream: Any) -> tuple[Any, ...]:
         """Copy rows of arrays to the GPU, when what was here before is done with."""
@@ -141,7 +143,8 @@ def _pinned(cupy: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def connect(device: str | None) -> Backend:
     """Return the backend of GPU number `device`, or say why there is none.
 
-    ``tf32`` or ``bfloat16`` at the end, as in ``1:tf32`` or alone, is how products of float32 are made.
+    At its end, as in ``1:tf32``, or alone, it may say how products of float32 are made: ``tf32``,
+    ``bfloat16`` or ``float16``.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # CuPy warns of every optional library it lacks

@@ -134,6 +134,8 @@ __device__ float scale(float largest) {
   const bool usual = largest > 0 && largest - largest == 0;
   return usual ? ldexp(1.0f, max(-60, min(60, 14 - ilogb(largest)))) : 1.0f;
 }
+// Rows are counted from the end where their numbers are negative.
+__device__ long long row(long long i, long long rows) { return i < 0 ? i + rows : i; }
 struct Sum {
   template <class T> __device__ T operator()(T a, T b) const { return a + b; }
 };
@@ -195,7 +197,7 @@ def known(node: Node) -> bool:
     if not all(dtype.isnative and dtype.str[1:] in _TYPES for dtype in dtypes):
         return False
     if node.kind == "reduce":
-        return node.f in _REDUCTIONS and node.value.dtype.kind in "if"
+        return node.f in _REDUCTIONS and node.value.dtype.kind in "ifb"
     return node.kind in ("cast", "half", "scale", "take", "where") or (
         node.kind == "ufunc" and _spelled(node) is not None
     )
@@ -241,7 +243,7 @@ def feed(arrays: Sequence[tuple[int, np.dtype]]) -> str:
     loop = "for (long long j = threadIdx.x; j < {n}; j += blockDim.x) to{k}[j] = from{k}[row * {n} + j];"
     loops = "\n  ".join(loop.format(n=size, k=k) for k, (size, _) in enumerate(arrays))
     return f"""
-extern "C" __global__ void feed(long long* next{given}) {{
+extern "C" __global__ __launch_bounds__(1024) void feed(long long* next{given}) {{
   const long long row = *next;
   __syncthreads();
   {loops}
@@ -254,9 +256,17 @@ def _spelled(node: Node) -> tuple[str, Sequence[np.dtype]] | None:
     """Return how a ufunc is written in C, and the dtypes of what it takes and gives."""
     dtypes = resolved(node.f, (getattr(arg, "value", arg) for arg in node.args))
     table = _SPELLINGS.get(dtypes[0].str[1:], {})
+    if not all(_fits(arg, dtype) for arg, dtype in zip(node.args, dtypes, strict=False)):
+        return None
     if len({*dtypes[:-1]}) > 1 or node.f not in table or any(d.str[1:] not in _TYPES for d in dtypes):
         return None
     return table[node.f], dtypes
+
+
+def _fits(arg: Any, dtype: np.dtype) -> bool:
+    """Whether an integer of Python's is one of a dtype."""
+    whole = isinstance(arg, int) and dtype.kind == "i"
+    return not whole or np.iinfo(dtype).min <= arg <= np.iinfo(dtype).max
 
 
 class _Source:
@@ -271,12 +281,13 @@ class _Source:
         self.sums = [axis for axis in range(len(kernel.shape)) if axis not in axes]
         # Threads side by side read elements side by side: lanes where the last axis is reduced, else sums.
         self.by_lanes = bool(axes) and (axes[-1] == len(kernel.shape) - 1 or kernel.outer == 1)
-        most = min(1024 if kernel.outer < 64 else THREADS, _power_of_two(kernel.inner // kernel.parts))
-        self.lanes = most if self.by_lanes else min(32, most)
-        self.together = max(1, THREADS // self.lanes)
-        if not self.by_lanes:
+        inner = _power_of_two(kernel.inner // kernel.parts)
+        if self.by_lanes:
+            self.lanes = min(1024 if kernel.outer < 64 else THREADS, inner)
+            self.together = min(max(1, THREADS // self.lanes), _power_of_two(kernel.outer))
+        else:
             self.together = min(32, _power_of_two(kernel.outer))
-            self.lanes = min(_power_of_two(kernel.inner // kernel.parts), 1024 // self.together)
+            self.lanes = min(1024 // self.together, inner)
         self.index = "int" if max(self._extents()) < 1 << 30 else "long long"
 
     def whole(self) -> tuple[str, Launch]:
@@ -284,12 +295,13 @@ class _Source:
         body = self._reducing() if kernel.axes else self._mapping()
         lines = "\n  ".join(body)
         given = ", ".join(self._parameter(b, name) for b, name in self.buffers.items())
-        source = f'\nextern "C" __global__ void {self.name}({given}) {{\n  {lines}\n}}\n'
         if kernel.axes:
             grid = (-(-kernel.outer // self.together), kernel.parts)
             block = (self.together * self.lanes,)
         else:
             grid, block = (-(-kernel.size // THREADS), 1), (THREADS,)
+        head = f'extern "C" __global__ __launch_bounds__({block[0]}) void {self.name}({given})'
+        source = f"\n{head} {{\n  {lines}\n}}\n"
         return source, Launch(self.name, grid, block, tuple(self.buffers))
 
     def _mapping(self) -> Iterator[str]:
@@ -420,7 +432,7 @@ class _Source:
         padded = Sight(rows.root, rows.offset, shape, (*rows.strides, *[0] * (len(shape) - len(rows.shape))))
         row = self._element(rows.root, self._at(padded, shape, role))
         rest = Sight(x.root, x.offset, shape, (*[0] * len(rows.shape), *x.strides[1:]))
-        place = f"(long long){row} * {x.strides[0]} + {self._at(rest, shape, role)}"
+        place = f"row({row}, {x.shape[0]}) * {x.strides[0]} + {self._at(rest, shape, role)}"
         return self._element(x.root, place)
 
     # --- where it is --------------------------------------------------------------------------------------
@@ -479,8 +491,12 @@ class _Source:
         for node in self.kernel.roles:
             for arg in node.args:
                 if isinstance(arg, Node) and not is_number(arg):
-                    yield self.fused.sights.of(arg).root.value.size
-            yield self.fused.places.get(node, (node,))[0].value.size
+                    yield self._whole(self.fused.sights.of(arg).root)
+            yield self._whole(node)
+
+    def _whole(self, node: Node) -> int:
+        """Return how many elements there are in the memory that a node is a part of."""
+        return int(self.fused.places.get(node, (node,))[0].value.size)
 
 
 def _decoded(i: str, axes: Sequence[tuple[int, int]]) -> str:
@@ -527,6 +543,8 @@ def _identity(node: Node) -> str:
     dtype = node.value.dtype
     if dtype.kind == "f":
         return "-INFINITE" if node.f is np.maximum else "INFINITE"
+    if dtype.kind == "b":
+        return "false" if node.f is np.maximum else "true"
     info = np.iinfo(dtype)
     return _literal(int(info.min if node.f is np.maximum else info.max))
 

@@ -345,7 +345,8 @@ class _Fusion:
                     return
             shape = np.shape(node.args[0].value) if node.kind == "reduce" else node.value.shape
             self.steps.append(Kernel(shape))
-            assert self._joins(len(self.steps) - 1, node)
+            joined = self._joins(len(self.steps) - 1, node)
+            assert joined
         else:
             self.steps.append(node)
             self.at[node] = len(self.steps) - 1

@@ -197,7 +197,7 @@ def is_reshape(node: Any) -> bool:
     >>> is_reshape(record(lambda x: namespace(x).reshape(x, (3, 2)), np.ones(6)).result)
     True
     """
-    return isinstance(node, Node) and node.kind == "view" and node.f.func is _reshaped
+    return isinstance(node, Node) and node.kind == "view" and getattr(node.f, "func", None) is _reshaped
 
 
 @dataclass
@@ -288,8 +288,9 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getitem__(self, place: Any) -> Any:
         places = place if isinstance(place, tuple) else (place,)
-        if any(isinstance(p, Recorded | np.ndarray | list) for p in places):
-            raise NotRecordable("it takes elements at places that are arrays")
+        for p in places:
+            if isinstance(p, bool) or not (p is None or p is ... or isinstance(p, int | np.integer | slice)):
+                raise NotRecordable("it takes elements at places that are arrays")
         return _note("view", partial(_part, places), self)
 
     def __len__(self) -> int:
@@ -336,6 +337,8 @@ def _in_place(ufunc: np.ufunc, method: str, out: Any, args: Sequence[Any]) -> An
         seen = any(other.kind == "view" and base(other) is node for other in out.tape.nodes)
         if node.kind in ("input", "view") or seen:
             raise NotRecordable("it writes to an argument, or to what is seen elsewhere too")
+        if not node.value.shape:  # of NumPy a number, which is not written to but replaced
+            return new
         if new.shape != node.value.shape:
             raise NotRecordable("it writes a larger array over a smaller one")
         if new.dtype != node.value.dtype:
@@ -437,6 +440,17 @@ class _Namespace:
         ):
             return f
         return partial(_call, f)
+
+    @staticmethod
+    def asarray(x: Any, dtype: Any = None, **options: Any) -> Any:
+        device = not isinstance(x, Recorded | np.ndarray) and hasattr(x, "shape")
+        if device and x.dtype == dtype:  # of another library, as which it is handed on
+            return x
+        return (
+            _call(np.asarray, x, dtype=dtype, **options)
+            if isinstance(x, Recorded)
+            else np.asarray(x, dtype=dtype, **options)
+        )
 
     @staticmethod
     def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:

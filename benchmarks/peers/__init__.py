@@ -119,7 +119,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         "torch-gpu-bfloat16": _torch_graph("bfloat16", precision="bfloat16"),
         "jax-gpu": _on_gpu("JAX jit, ahead", "jax", "jax", "jax:gpu", precision="highest"),
         "jax-gpu-tf32": _on_gpu("JAX jit, TF32", "jax", "jax", "jax:gpu", precision="tensorfloat32"),
-        "jax-gpu-bfloat16": _on_gpu("JAX jit, bfloat16", "jax", "jax", "jax:gpu", precision="bfloat16"),
+        "jax-gpu-bfloat16": _on_gpu("JAX jit, bfloat16", "jax", "jax", "jax:gpu", precision="BF16_BF16_F32"),
     }
 )
 
