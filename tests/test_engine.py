@@ -18,6 +18,7 @@ import anyback as ab
 from anyback import losses, optimizers
 from anyback.backends.base import Backend
 from anyback.backends.numpy import NumpyBackend
+from anyback.callbacks import DivergenceError
 from anyback.engine import layout, replay
 from anyback.engine.calls import calls
 from anyback.engine.layout import Run, lay_out
@@ -373,7 +374,7 @@ def test_a_planted_error_in_a_buffer_is_seen(monkeypatch):
         "_release",
         lambda self, i, root: root in self._owned and self._free.append(self._owned[root]),
     )
-    with pytest.raises((AssertionError, RuntimeWarning)):  # other bits, or not even numbers
+    with pytest.raises((AssertionError, RuntimeWarning, DivergenceError)):  # other bits, or no numbers
         same(ab.MLP([8, 5], 4))
 
 
