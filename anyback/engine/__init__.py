@@ -12,8 +12,9 @@ The formulas know nothing of it, and the numbers do not change: it is the same a
 bit for bit, so that a run may begin in one way and go on in another. `replay` decides which way it is.
 
 For a GPU the same recording goes another way: `fusion` gathers its operations into kernels, `cuda` writes
-their source, and `device` places everything in the GPU's memory and runs it. What compiles and multiplies
-there is the backend's (`anyback.backends.cuda`).
+their source (`spelling`: one operation in C), `placing` finds everything a place in the GPU's memory, a
+`program` runs it, and `device` decides when. What compiles and multiplies there is the backend's
+(`anyback.backends.cuda`).
 """
 
 from anyback.engine.replay import Repeated, Replayed

@@ -16,106 +16,12 @@ from typing import Any
 import numpy as np
 
 from anyback.engine.fusion import Fused, Kernel, Sight, in_c_order, is_number
-from anyback.engine.recording import Node, resolved
+from anyback.engine.recording import Node
+from anyback.engine.spelling import REDUCTIONS, TYPES, identity, literal, spelled
 
-__all__ = ["PREAMBLE", "Launch", "emit", "feed", "known"]
+__all__ = ["PREAMBLE", "Launch", "emit", "feed"]
 
 THREADS = 256
-
-_TYPES = {
-    "b1": "bool",
-    "i1": "signed char",
-    "i2": "short",
-    "i4": "int",
-    "i8": "long long",
-    "u1": "unsigned char",
-    "u2": "unsigned short",
-    "u4": "unsigned int",
-    "u8": "unsigned long long",
-    "f4": "float",
-    "f8": "double",
-}
-# Of numbers of one type {t}; what C would do otherwise than NumPy is spelled out.
-_ANY = {
-    np.equal: "{0} == {1}",
-    np.not_equal: "{0} != {1}",
-    np.less: "{0} < {1}",
-    np.less_equal: "{0} <= {1}",
-    np.greater: "{0} > {1}",
-    np.greater_equal: "{0} >= {1}",
-    np.logical_not: "!{0}",
-    np.logical_and: "{0} && {1}",
-    np.logical_or: "{0} || {1}",
-    np.logical_xor: "!{0} != !{1}",
-}
-_NUMBERS = _ANY | {
-    np.maximum: "({0} != {0} || {0} > {1}) ? {0} : {1}",
-    np.minimum: "({0} != {0} || {0} < {1}) ? {0} : {1}",
-    np.positive: "{0}",
-    np.isnan: "{0} != {0}",
-    np.isfinite: "{0} - {0} == 0",
-    np.isinf: "{0} == {0} && {0} - {0} != 0",
-}
-_REALS = (
-    _NUMBERS
-    | {
-        np.add: "{0} + {1}",
-        np.subtract: "{0} - {1}",
-        np.multiply: "{0} * {1}",
-        np.true_divide: "{0} / {1}",
-        np.negative: "-{0}",
-        np.square: "{0} * {0}",
-        np.reciprocal: "1 / {0}",
-        np.absolute: "fabs({0})",
-        np.sign: "{0} != {0} ? {0} : ({t})(({0} > 0) - ({0} < 0))",
-        np.power: "pow({0}, {1})",
-        np.arctan2: "atan2({0}, {1})",
-        np.hypot: "hypot({0}, {1})",
-        np.copysign: "copysign({0}, {1})",
-        np.arctan: "atan({0})",
-        np.arcsin: "asin({0})",
-        np.arccos: "acos({0})",
-        np.arcsinh: "asinh({0})",
-        np.arccosh: "acosh({0})",
-        np.arctanh: "atanh({0})",
-    }
-    | {
-        getattr(np, name): name + "({0})"
-        for name in (
-            *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt"),
-            *("sin", "cos", "tan", "sinh", "cosh", "tanh", "floor", "ceil", "trunc", "rint"),
-        )
-    }
-)
-# Integers wrap around, which in C only unsigned ones do.
-_INTEGERS = _NUMBERS | {
-    np.add: "({t})((unsigned {t}){0} + (unsigned {t}){1})",
-    np.subtract: "({t})((unsigned {t}){0} - (unsigned {t}){1})",
-    np.multiply: "({t})((unsigned {t}){0} * (unsigned {t}){1})",
-    np.negative: "({t})(0 - (unsigned {t}){0})",
-    np.square: "({t})((unsigned {t}){0} * (unsigned {t}){0})",
-    np.absolute: "{0} < 0 ? ({t})(0 - (unsigned {t}){0}) : {0}",
-    np.bitwise_and: "{0} & {1}",
-    np.bitwise_or: "{0} | {1}",
-    np.bitwise_xor: "{0} ^ {1}",
-    np.invert: "~{0}",
-    np.left_shift: "{1} < 8 * sizeof({t}) ? ({t})((unsigned {t}){0} << {1}) : ({t})0",
-    np.right_shift: "{0} >> ({1} < 8 * sizeof({t}) ? {1} : ({t})(8 * sizeof({t}) - 1))",
-}
-_BOOLEANS = _ANY | {
-    np.bitwise_and: "{0} && {1}",
-    np.bitwise_or: "{0} || {1}",
-    np.bitwise_xor: "{0} != {1}",
-    np.invert: "!{0}",
-}
-_SPELLINGS: dict[str, dict[Any, str]] = {
-    "f4": _REALS,
-    "f8": _REALS,
-    "i4": _INTEGERS,
-    "i8": _INTEGERS,
-    "b1": _BOOLEANS,
-}
-_REDUCTIONS = {np.add: "Sum", np.maximum: "Largest", np.minimum: "Smallest"}
 
 PREAMBLE = """
 #define INFINITE __longlong_as_double(0x7ff0000000000000LL)
@@ -183,26 +89,6 @@ class Launch:
     buffers: tuple[Node | None, ...]
 
 
-def known(node: Node) -> bool:
-    """Whether there is C for an operation.
-
-    Examples
-    --------
-    >>> from anyback.engine.recording import record
-    >>> [known(node) for node in record(lambda x: np.sort(x + 1.0), np.ones(2)).nodes]
-    [True, False]
-    """
-    arrays = [arg for arg in (node, *node.args) if not isinstance(arg, int | float) and not is_number(arg)]
-    dtypes = [getattr(a, "value", a).dtype for a in arrays]
-    if not all(dtype.isnative and dtype.str[1:] in _TYPES for dtype in dtypes):
-        return False
-    if node.kind == "reduce":
-        return node.f in _REDUCTIONS and node.value.dtype.kind in "ifb"
-    return node.kind in ("cast", "half", "scale", "take", "where") or (
-        node.kind == "ufunc" and _spelled(node) is not None
-    )
-
-
 def emit(fused: Fused, numbers: Sequence[Node]) -> tuple[str, list[Launch | Node]]:
     """Return the source of all kernels of a step, and how they are started.
 
@@ -238,7 +124,7 @@ def feed(arrays: Sequence[tuple[int, np.dtype]]) -> str:
     Its arguments are the number of the row, which goes on by one, and for each of `arrays`, given by size and
     dtype, the table and where the row goes.
     """
-    types = [_TYPES[dtype.str[1:]] for _, dtype in arrays]
+    types = [TYPES[dtype.str[1:]] for _, dtype in arrays]
     given = "".join(f", const {t}* from{k}, {t}* to{k}" for k, t in enumerate(types))
     loop = "for (long long j = threadIdx.x; j < {n}; j += blockDim.x) to{k}[j] = from{k}[row * {n} + j];"
     loops = "\n  ".join(loop.format(n=size, k=k) for k, (size, _) in enumerate(arrays))
@@ -250,23 +136,6 @@ extern "C" __global__ __launch_bounds__(1024) void feed(long long* next{given}) 
   if (threadIdx.x == 0) *next = row + 1;
 }}
 """
-
-
-def _spelled(node: Node) -> tuple[str, Sequence[np.dtype]] | None:
-    """Return how a ufunc is written in C, and the dtypes of what it takes and gives."""
-    dtypes = resolved(node.f, (getattr(arg, "value", arg) for arg in node.args))
-    table = _SPELLINGS.get(dtypes[0].str[1:], {})
-    if not all(_fits(arg, dtype) for arg, dtype in zip(node.args, dtypes, strict=False)):
-        return None
-    if len({*dtypes[:-1]}) > 1 or node.f not in table or any(d.str[1:] not in _TYPES for d in dtypes):
-        return None
-    return table[node.f], dtypes
-
-
-def _fits(arg: Any, dtype: np.dtype) -> bool:
-    """Whether an integer of Python's is one of a dtype."""
-    whole = isinstance(arg, int) and dtype.kind == "i"
-    return not whole or np.iinfo(dtype).min <= arg <= np.iinfo(dtype).max
 
 
 class _Source:
@@ -335,14 +204,14 @@ class _Source:
             stored = [n for n in every if n in self.fused.stored]
             if found or stored:
                 for node in found:
-                    yield f"{self._type(node)} {self.names[node]} = {_identity(node)};"
+                    yield f"{self._type(node)} {self.names[node]} = {identity(node)};"
                 lines = list(self._each(found, stored))
                 linear = [f"const {index} i = {self._linear()};"]
                 used = any(re.search(r"\bi\b", line) for line in lines)
                 yield from [loop, *("  " + line for line in linear * used + lines), "}"]
             side = "false" if self.by_lanes else "true"
             for node in found:
-                name, f = self.names[node], _REDUCTIONS[node.f]
+                name, f = self.names[node], REDUCTIONS[node.f]
                 sizes = f"{self.together}, {self.lanes}, {side}"
                 yield f"{name} = together<{sizes}>({name}, {f}(), s, lane, shared);"
         outside = [n for n, role in roles.items() if role != "all" and n in self.fused.stored]
@@ -353,7 +222,7 @@ class _Source:
         kernel, needed = self.kernel, self._needed([*found, *stored])
         yield from self._computed([n for n, role in kernel.roles.items() if n in needed and role == "all"])
         for node in found:
-            name, f = self.names[node], _REDUCTIONS[node.f]
+            name, f = self.names[node], REDUCTIONS[node.f]
             x = self._operand(node.args[0], node.value.dtype, kernel.shape, "all")
             yield f"{name} = {f}()({name}, {x});"
         yield from self._stores(stored, f"at < {kernel.outer}")
@@ -403,19 +272,19 @@ class _Source:
             condition = self._operand(node.args[0], np.dtype(bool), shape, role)
             x, y = (self._operand(arg, node.value.dtype, shape, role) for arg in node.args[1:])
             return f"{condition} ? {x} : {y}"
-        spelled = _spelled(node)
-        assert spelled is not None
-        text, dtypes = spelled
+        found = spelled(node)
+        assert found is not None
+        text, dtypes = found
         operands = [
             self._operand(arg, dtype, shape, role) for arg, dtype in zip(node.args, dtypes, strict=False)
         ]
-        return text.format(*operands, t=_TYPES[dtypes[0].str[1:]])
+        return text.format(*operands, t=TYPES[dtypes[0].str[1:]])
 
     def _operand(self, arg: Any, dtype: np.dtype, shape: tuple[int, ...], role: str) -> str:
         """Return an operand as a value of a dtype."""
-        t = _TYPES[dtype.str[1:]]
+        t = TYPES[dtype.str[1:]]
         if not isinstance(arg, Node):
-            return f"({t})({_literal(arg)})"
+            return f"({t})({literal(arg)})"
         if is_number(arg):
             kind = "double" if isinstance(arg.value, float) else "long long"
             return f"({t})((const {kind}*){self._buffer(None)})[{self.numbers.index(arg)}]"
@@ -461,10 +330,10 @@ class _Source:
         if root is None:
             return f"const long long* {name}"
         const = "" if root in self.written else "const "
-        return f"{const}{_TYPES[root.value.dtype.str[1:]]}* {name}"
+        return f"{const}{TYPES[root.value.dtype.str[1:]]}* {name}"
 
     def _type(self, node: Node) -> str:
-        return _TYPES[node.value.dtype.str[1:]]
+        return TYPES[node.value.dtype.str[1:]]
 
     def _at(self, sight: Sight, shape: tuple[int, ...], role: str) -> str:
         """Return the place of an operand's element for the element of `shape` that is computed now."""
@@ -523,30 +392,6 @@ def _decoded(i: str, axes: Sequence[tuple[int, int]]) -> str:
             terms.append(x if stride == 1 else f"({x}) * {stride}")
         below *= n
     return " + ".join(terms) or "0"
-
-
-def _literal(x: float) -> str:
-    """Return a Python number in C."""
-    if isinstance(x, bool) or (isinstance(x, int) and -(1 << 31) < x < 1 << 31):
-        return str(int(x))
-    if isinstance(x, int):
-        return f"{x}LL" if x > -(1 << 63) else f"(-{(1 << 63) - 1}LL - 1)"
-    if x != x or x in (float("inf"), float("-inf")):
-        return "INFINITE - INFINITE" if x != x else f"{'-' if x < 0 else ''}INFINITE"
-    return x.hex() if x >= 0 and str(x)[0] != "-" else f"-{(-x).hex()}"
-
-
-def _identity(node: Node) -> str:
-    """Return what changes nothing in a reduction."""
-    if node.f is np.add:
-        return "0"
-    dtype = node.value.dtype
-    if dtype.kind == "f":
-        return "-INFINITE" if node.f is np.maximum else "INFINITE"
-    if dtype.kind == "b":
-        return "false" if node.f is np.maximum else "true"
-    info = np.iinfo(dtype)
-    return _literal(int(info.min if node.f is np.maximum else info.max))
 
 
 def _power_of_two(n: int) -> int:

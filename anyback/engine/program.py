@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from anyback.arrays import Array
-from anyback.engine.cuda import PREAMBLE, Launch, emit, feed, known
+from anyback.engine.cuda import PREAMBLE, Launch, emit, feed
 from anyback.engine.fusion import fuse, is_number
 from anyback.engine.placing import place
 from anyback.engine.recording import Node, NotRecordable, record, with_others
+from anyback.engine.spelling import known
 from anyback.trees import leaves, rebuilt
 
 __all__ = ["Machine", "Program", "look"]
