@@ -59,6 +59,8 @@ def soaked(backend: str, steps: int, folder: Path) -> dict[str, Any]:
         EarlyStopping(monitor="loss", patience=1000, restore_best=True),
         watch,
     ]
+    gc.collect()
+    gc.freeze()  # what there was before is not looked through after each epoch
     tracemalloc.start()
     try:
         with patch.object(replay, "PATIENCE", 0.0):  # NumPy's compiler is loaded now, not in the middle
@@ -66,6 +68,7 @@ def soaked(backend: str, steps: int, folder: Path) -> dict[str, Any]:
             trainer.fit(x, y, epochs=23, batch_size=8, callbacks=callbacks, verbose=0)
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
     memory, files = zip(*watch.seen[2:], strict=True)
     grown = max(memory) - memory[0]
     good = int(grown < LIMIT and len(set(files)) == 1)
