@@ -4,7 +4,7 @@ Weights, shuffles and splits are drawn on the host from the counter-based genera
 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011). Only its raw
 64-bit words are used, which NumPy promises to keep; every conversion is ours. Dropout masks are
 drawn where the network runs, by a keyed 32-bit integer hash in plain array operations, so that
-they too are the same bits everywhere.
+they too are the same bits everywhere. docs/draws.md says all of it, with a table of known answers.
 """
 
 from __future__ import annotations

@@ -61,11 +61,21 @@ def write(
     # safetensors stores the memory of arrays that are not C-contiguous in the wrong order.
     arrays = {name: np.array(array, order="C") for name, array in tensors.items()}
     text = json.dumps({"format": FORMAT, **description})
-    data = save(arrays, {"anyback": text, "sha256": _digest(arrays, text)})
+    data = _in_order(save(arrays, {"anyback": text, "sha256": _digest(arrays, text)}))
     stored = load(data)
     if any(stored[name].tobytes() != array.tobytes() for name, array in arrays.items()):
         raise CheckpointError(f"checkpoint {path} would not hold what it was given")
     replace(path, data, keep=keep)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a safetensors file with its metadata by name: safetensors writes them as its hashes fall."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the arrays stay aligned
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
