@@ -21,6 +21,7 @@ import numpy as np
 
 import anyback as ab
 from anyback import storage
+from benchmarks.reliability import Settings, outcome
 
 MUTATIONS, SEALED, MEGABYTES = 10_000, 2_000, 50
 
@@ -152,25 +153,22 @@ def judge(data: bytes, altered: Iterable[bytes], folder: Path, *, valid: bool = 
     return found
 
 
-def run(scale: float = 1.0, seed: int = 0) -> dict[str, Any]:
+def run(settings: Settings) -> list[dict[str, Any]]:
     """Try every bit flip and truncation, 10,000 mutations and hostile files, in a process of their own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        details, grown = pool.submit(_trials, scale, seed).result()
-    bad = {
-        f"{part}: {kind}": n
-        for part, kinds in details.items()
-        for kind, n in kinds.items()
-        if kind not in _GOOD
-    }
-    tried, lost = sum(sum(kinds.values()) for kinds in details.values()), sum(bad.values())
-    lost += grown > MEGABYTES
-    return {
-        "name": "altered and hostile checkpoints",
-        "tried": tried,
-        "survived": tried - lost,
-        "lost": lost,
-        "details": {**details, "memory grown by MB": round(grown, 1), "bad": bad},
-    }
+        found, grown = pool.submit(_trials, settings.kills / 200, settings.seed).result()
+    rows = [
+        outcome(
+            f"checkpoints: {part}",
+            sum(n for kind, n in kinds.items() if kind in _GOOD),
+            sum(n for kind, n in kinds.items() if kind not in _GOOD),
+            **kinds,
+        )
+        for part, kinds in found.items()
+        if kinds
+    ]
+    held = grown <= MEGABYTES
+    return [*rows, outcome("memory under all of these", int(held), int(not held), **{"MB more": grown})]
 
 
 _GOOD = ("refused", "identical", "a trainer")

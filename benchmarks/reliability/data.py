@@ -21,6 +21,7 @@ import numpy as np
 
 import anyback as ab
 from anyback import losses, metrics
+from benchmarks.reliability import Settings, outcome
 
 X = np.random.default_rng(0).normal(size=(12, 4))
 LABELS = np.arange(12) % 3
@@ -450,30 +451,24 @@ def worst(name: str, dtype: str) -> float:
     return units
 
 
-def run(scale: float = 1.0, seed: int = 0) -> dict[str, Any]:
+def run(settings: Settings) -> list[dict[str, Any]]:
     """Go through the tables of bad and odd data, and through every loss at extreme logits; always all."""
     chosen, os.environ["ANYBACK_BACKEND"] = os.environ.get("ANYBACK_BACKEND"), "numpy"
     try:
         tables = {
-            "library, refused": {name: refusal(name) for name in REFUSED},
-            "library, taken": {name: difference(name) for name in TAKEN},
-            "command line, refused": {name: refusal_of_file(name) for name in FILES},
-            "command line, taken": {name: difference_of_file(name) for name in SAME},
+            "bad data refused by name": {name: refusal(name) for name in REFUSED},
+            "odd data taken as a reference": {name: difference(name) for name in TAKEN},
+            "bad files refused by name": {name: refusal_of_file(name) for name in FILES},
+            "odd files taken as a reference": {name: difference_of_file(name) for name in SAME},
         }
     finally:
         del os.environ["ANYBACK_BACKEND"]
         os.environ |= {} if chosen is None else {"ANYBACK_BACKEND": chosen}
-    errors = {f"{name}, {dtype}": worst(name, dtype) for name in EXACT for dtype in ("float32", "float64")}
-    tables["extreme logits"] = {
-        name: None if units < 16 else f"{units:.3g} units in the last place" for name, units in errors.items()
-    }
-    bad = {f"{part}: {name}": why for part, found in tables.items() for name, why in found.items() if why}
-    tried = sum(map(len, tables.values()))
-    return {
-        "name": "bad data",
-        "tried": tried,
-        "survived": tried - len(bad),
-        "lost": len(bad),
-        "details": {part: len(found) for part, found in tables.items()}
-        | {"largest error at extreme logits, in units": round(max(errors.values()), 1), "bad": bad},
-    }
+    rows = []
+    for name, found in tables.items():
+        wrong = {case: why for case, why in found.items() if why}
+        rows.append(outcome(name, len(found) - len(wrong), len(wrong), **wrong))
+    errors = [worst(name, dtype) for name in EXACT for dtype in ("float32", "float64")]
+    far = sum(not units < 16 for units in errors)
+    most = {"largest error, in the last place": round(max(errors), 1)}
+    return [*rows, outcome("losses at extreme logits", len(errors) - far, far, **most)]

@@ -14,6 +14,7 @@ import numpy as np
 import anyback as ab
 from anyback.arrays import Array, namespace
 from anyback.callbacks import DivergenceError
+from benchmarks.reliability import Settings, outcome
 
 PLANTED, OVERFLOWS, TIMES_SLOWER = 200, 400, 10.0
 
@@ -138,22 +139,26 @@ def slowness(dtype: str, rounds: int) -> dict[str, float]:
     return found
 
 
-def run(scale: float = 1.0, seed: int = 0) -> dict[str, Any]:
+def run(settings: Settings) -> list[dict[str, Any]]:
     """Plant faults, draw learning rates of any size, and measure what denormal numbers cost."""
-    draw = random.Random(seed)
+    draw, times = random.Random(settings.seed), settings.kills / 200
     with np.errstate(all="ignore"):
-        traps = Counter(planted(draw) for _ in range(max(1, round(PLANTED * scale))))
-        ends = Counter(overflow(draw) for _ in range(max(1, round(OVERFLOWS * scale))))
-    ratios = {dtype: slowness(dtype, max(2, round(20 * min(1.0, scale)))) for dtype in ("float32", "float64")}
-    good = {"named, and the last good epoch kept", "stopped", "finite to the end"}
-    slow = [ratio for found in ratios.values() for ratio in found.values()]
-    lost = sum(n for how, n in (traps + ends).items() if how not in good)
-    lost += sum(ratio > TIMES_SLOWER for ratio in slow)
-    tried = sum((traps + ends).values()) + len(slow)
-    return {
-        "name": "training that diverges",
-        "tried": tried,
-        "survived": tried - lost,
-        "lost": lost,
-        "details": {"planted": dict(traps), "learning rates": dict(ends), "denormal, times slower": ratios},
-    }
+        traps = Counter(planted(draw) for _ in range(max(1, round(PLANTED * times))))
+        ends = Counter(overflow(draw) for _ in range(max(1, round(OVERFLOWS * times))))
+    rows = [
+        outcome(
+            name,
+            sum(n for how, n in found.items() if how in good),
+            sum(n for how, n in found.items() if how not in good),
+            **found,
+        )
+        for name, found, good in (
+            ("faults planted in a layer", traps, {"named, and the last good epoch kept"}),
+            ("learning rates of any size", ends, {"stopped", "finite to the end"}),
+        )
+    ]
+    found = [slowness(dtype, max(2, round(20 * min(1.0, times)))) for dtype in ("float32", "float64")]
+    ratios = [ratio for by_case in found for ratio in by_case.values()]
+    slow = sum(ratio > TIMES_SLOWER for ratio in ratios)
+    most = {"times slower, at most": max(ratios)}
+    return [*rows, outcome("training on denormal numbers", len(ratios) - slow, slow, **most)]
