@@ -166,7 +166,13 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         if isinstance(self.units, bool) or not isinstance(self.units, int | np.integer) or self.units < 1:
             raise ValueError(f"units must be a positive integer, got {self.units!r}")
+        if not isinstance(self.bias, bool | np.bool_):
+            raise TypeError(
+                f"bias must be True or False, got {self.bias!r}: Dense takes the number of its outputs, and "
+                "finds that of its inputs"
+            )
         object.__setattr__(self, "units", int(self.units))  # checkpoints hold no NumPy numbers
+        object.__setattr__(self, "bias", bool(self.bias))
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
         """Learn the number of inputs."""

@@ -32,7 +32,7 @@ options = parser.parse_args()
 options.run.mkdir(parents=True, exist_ok=True)
 checkpoint = options.run / "checkpoint.safetensors"
 
-if checkpoint.exists():
+if any(options.run.glob("checkpoint*.safetensors")):
     trainer = ab.Trainer.load(newest(checkpoint), backend=options.backend)
     print(f"goes on after epoch {trainer.epoch}", flush=True)
 else:
@@ -58,7 +58,8 @@ try:
         callbacks=[Checkpoint(checkpoint, keep=2), CSVLog(options.run / "history.csv")],
         verbose=2,
     )
-except Interrupted:
-    trainer.save(checkpoint)
-    sys.exit(f"stopped within epoch {trainer.epoch + 1}: the same command goes on")
+except Interrupted as stop:
+    trainer.save(checkpoint, keep=2)
+    print(f"stopped within epoch {trainer.epoch + 1}: the same command goes on", file=sys.stderr)
+    sys.exit(128 + stop.number)  # 143 after SIGTERM, 130 after Ctrl-C
 print({name: round(value, 4) for name, value in trainer.evaluate(x_test, y_test).items()})

@@ -88,7 +88,7 @@ def fake_cupy(monkeypatch, count):
 def test_cupy_without_a_driver_says_what_to_install(fresh, monkeypatch, error):
     fake_cupy(monkeypatch, error)
     with pytest.raises(
-        BackendError, match=r"CuPy 14\.0\.0 found no CUDA GPU .*install anyback\[cuda12\]"
+        BackendError, match=r"CuPy 14\.0\.0 found no CUDA GPU \(no driver; .*\): run on a machine with a GPU"
     ) as raised:
         backend("cupy")
     assert "\n" not in str(raised.value)
@@ -113,12 +113,16 @@ def test_cupy_of_a_number_that_does_not_exist(fresh, monkeypatch):
     assert backend("cupy:0:tf32").name == "cupy:tf32"
     assert backend("cupy:1:bfloat16").name == "cupy:1:bfloat16"
     assert [backend(f"cupy{p}").machine.half for p in ("", ":tf32", ":float16")] == [None, None, "float16"]
-    expected = r"takes a GPU number in \[0, 2\) and one of float32, tf32, bfloat16, float16, got"
-    for name in "cupy:2", "cupy:-1", "cupy:gpu", "cupy:2:tf32", "cupy:1:float8":
-        with pytest.raises(BackendError, match=expected):
+    for name in "cupy:2", "cupy:2:tf32":
+        with pytest.raises(BackendError, match=r"takes the number of a GPU in \[0, 2\), got"):
+            backend(name)
+    for name in "cupy:-1", "cupy:gpu", "cupy:1:float8", "cupy:tf32:1":
+        with pytest.raises(
+            BackendError, match="the number of a GPU and one of float32, tf32, bfloat16, float16"
+        ):
             backend(name)
     fake_cupy(monkeypatch, 0)
-    with pytest.raises(BackendError, match="no CUDA GPU.*or use backend='numpy'"):
+    with pytest.raises(BackendError, match="no CUDA GPU.*or use 'numpy'"):
         backend("cupy:0")
 
 

@@ -57,7 +57,7 @@ def test_a_job_whose_time_is_up_saves_and_goes_on(number, tmp_path):
     while not history.exists() and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = ended(process, code=1)
+    _, err = ended(process, code=128 + number)
     assert "the same command goes on" in err and "Traceback" not in err
     stopped = ab.Trainer.load(tmp_path / "checkpoint.safetensors", backend="numpy")
     out, _ = ended(job(tmp_path, "--epochs", str(stopped.epoch + 1), backend="numpy"))

@@ -292,6 +292,21 @@ def test_a_full_disk_ends_a_run_with_one_line_and_leaves_its_checkpoint(call, tm
 
 
 @posix
+@posix
+def test_a_resume_without_the_newest_that_fails_loses_nothing(call, tmp_path):
+    """What was kept before it is still a run: its run.json and history stay."""
+    checkpoint = begun(call, tmp_path / "run")
+    names = {file.name for file in checkpoint.parent.iterdir()}
+    checkpoint.unlink()
+    with largest(200):
+        code, err = call("--epochs", 4, "--resume", checkpoint.parent)
+    assert code == 2 and "cannot be written" in err
+    assert {file.name for file in checkpoint.parent.iterdir()} == names - {CHECKPOINT}
+    code, err = call("--epochs", 4, "--resume", checkpoint.parent)
+    assert code == 0 and "checkpoint.1.safetensors" in err
+    assert len((checkpoint.parent / "history.csv").read_text().splitlines()) == 5
+
+
 @pytest.mark.parametrize("way", [disk.full, disk.read_only, disk.forbidden], ids=lambda way: way.__name__)
 def test_a_disk_without_room_or_leave_ends_a_run(tmp_path, way, monkeypatch):
     monkeypatch.setattr(disk.Run, "unlike", lambda run, whole: None)  # which costs another run

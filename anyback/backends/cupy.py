@@ -17,7 +17,8 @@ from anyback.engine.device import Compiled, Stepped
 
 __all__ = ["connect"]
 
-INSTALL = "install anyback[cuda12] or anyback[cuda13] to match the driver, or use backend='numpy'"
+INSTALL = "install anyback[cuda12] or anyback[cuda13] to match the driver, or use 'numpy'"
+MACHINE = "run on a machine with a GPU and NVIDIA's driver, start a container with its GPUs, or use 'numpy'"
 
 
 class _Namespace:
@@ -146,6 +147,12 @@ def connect(device: str | None) -> Backend:
     At its end, as in ``1:tf32``, or alone, it may say how products of float32 are made: ``tf32``,
     ``bfloat16`` or ``float16``.
     """
+    index, precision = _parts(device)
+    if not index.isdecimal() or precision not in PRECISIONS:
+        raise BackendError(
+            f"backend 'cupy:INDEX:PRECISION' takes the number of a GPU and one of {', '.join(PRECISIONS)}, "
+            f"got {device!r}"
+        )
     try:
         with warnings.catch_warnings(action="ignore"):  # CuPy warns of every optional library it lacks
             import cupy
@@ -154,19 +161,17 @@ def connect(device: str | None) -> Backend:
         raise BackendError(
             f"backend 'cupy' needs CuPy, which cannot be imported ({first_line(error)}): {INSTALL}"
         ) from error
-    nothing = f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU ({_driver(cupy)}"
+    driver = _driver(cupy)
+    nothing = f"backend 'cupy': CuPy {cupy.__version__} found no CUDA GPU ({driver or 'no driver'}"
+    advice = INSTALL if driver else MACHINE
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises its own CUDA errors, and loader errors where there is no driver
-        raise BackendError(f"{nothing}; {first_line(error)}): {INSTALL}") from error
+        raise BackendError(f"{nothing}; {first_line(error)}): {advice}") from error
     if not count:
-        raise BackendError(f"{nothing}): {INSTALL}")
-    index, precision = _parts(device)
-    if not index.isdecimal() or int(index) >= count or precision not in PRECISIONS:
-        raise BackendError(
-            f"backend 'cupy:INDEX:PRECISION' takes a GPU number in [0, {count}) and one of "
-            f"{', '.join(PRECISIONS)}, got {device!r}"
-        )
+        raise BackendError(f"{nothing}): {advice}")
+    if int(index) >= count:
+        raise BackendError(f"backend 'cupy:INDEX' takes the number of a GPU in [0, {count}), got {device!r}")
     return CupyBackend(cupy, _preferred(cupy, namespace), int(index), precision)
 
 
@@ -185,12 +190,12 @@ def _parts(device: str | None) -> tuple[str, str]:
 
 
 def _driver(cupy: Any) -> str:
-    """Say which driver there is."""
+    """Say which driver there is, or nothing."""
     try:
         version = cupy.cuda.runtime.driverGetVersion()
     except Exception:  # no library of CUDA can be loaded at all
         version = 0
-    return f"the driver is for CUDA {version // 1000}.{version % 1000 // 10}" if version else "no driver"
+    return f"the driver is for CUDA {version // 1000}.{version % 1000 // 10}" if version else ""
 
 
 @cache

@@ -24,7 +24,18 @@ from anyback.objective import Objective
 from anyback.storage import replace, sweep
 from anyback.trainer import Trainer
 
-__all__ = ["CHECKPOINT", "Run", "claimed", "create", "describe", "discard", "fresh", "note_down", "open_run"]
+__all__ = [
+    "CHECKPOINT",
+    "Run",
+    "claimed",
+    "create",
+    "describe",
+    "discard",
+    "fresh",
+    "kept",
+    "note_down",
+    "open_run",
+]
 
 CHECKPOINT, _ABOUT, _LOCK = "checkpoint.safetensors", "run.json", ".lock"
 # It and those that were kept before it.
@@ -126,11 +137,11 @@ def create(out: Path | None, data: str) -> Iterator[Path]:
     out = out or fresh(Path(data).stem or "data")
     there = f"--out {out} is there already: choose another folder, or continue that run with --resume {out}"
     if out.exists() and not out.is_dir():
-        fail(there)
+        fail(f"--out {out} is a file: choose a folder")
     out.mkdir(parents=True, exist_ok=True)
     with claimed(out):
         if any(file.name not in _UNFINISHED for file in out.iterdir()):
-            fail(there)
+            fail(there if kept(out) else f"--out {out} holds other files: choose another folder")
         yield out
 
 
@@ -141,6 +152,11 @@ def fresh(name: str) -> Path:
     while folder.exists():
         folder, number = Path("runs", f"{name}-{number}"), number + 1
     return folder
+
+
+def kept(folder: Path) -> bool:
+    """Whether a run folder holds a checkpoint, the newest or one of before."""
+    return any(folder.glob(_CHECKPOINTS))
 
 
 def note_down(folder: Path, about: dict[str, Any]) -> None:
@@ -179,7 +195,7 @@ def open_run(run: str | Path, backend: str | None) -> Run:
     """
     path = Path(run)
     if path.is_dir():
-        if not any(path.glob(_CHECKPOINTS)):
+        if not kept(path):
             fail(f"{run} is no run folder: it holds no {CHECKPOINT}")
         path = Path(newest(path / CHECKPOINT))
         if path.name != CHECKPOINT:

@@ -123,19 +123,19 @@ def _run(
         about["training"] = _ended("interrupted", trainer, start)
         folders.note_down(folder, about)
         where = f"within epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
-        note(f"interrupted {where}: continue with --resume {folder}")
+        note(f"interrupted {where}: continue with {_again(about, folder)}")
         raise typer.Exit(128 + interrupted.number) from None
     except KeyboardInterrupt:
         # The trainer may stand in the middle of a step; its file stands between two.
-        kept = f"continue with --resume {folder}" if checkpoint.exists() else "nothing is kept"
-        note(f"interrupted before the batch was over: {kept}")
+        left = f"continue with {_again(about, folder)}" if folders.kept(folder) else "nothing is kept"
+        note(f"interrupted before the batch was over: {left}")
         raise
     except DivergenceError as error:
         if trainer.epoch:
             raise DivergenceError(f"{error}; the epochs before it are kept in {folder}") from error
         raise
     finally:
-        if not checkpoint.exists():
+        if not folders.kept(folder):
             folders.discard(folder)
     trainer.save(checkpoint, keep=options.keep)
     about["training"] = _ended(ended, trainer, start)
@@ -151,6 +151,11 @@ def _run(
         print(folder)
     else:
         summary(about, str(folder))
+
+
+def _again(about: dict[str, Any], folder: Path) -> str:
+    """Return the command that goes on with a run."""
+    return f"anyback train {about['data']['path']} --resume {folder}"
 
 
 def _ended(how: str, trainer: Trainer, start: float) -> dict[str, Any]:
