@@ -1,1 +1,93 @@
-EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {}
+"""Mutants that cannot change a result, and why: they are not counted. By file, function and change."""
+
+EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
+    "activations": {
+        (
+            "sigmoid",
+            "xp.where(x >= 0.0, 1.0, e) -> xp.where(x > 0.0, 1.0, e)",
+        ): "at 0, e = exp(0) is 1 too",
+        (
+            "elu",
+            "xp.where(above, 0.0, x) -> xp.where(above, 1.0, x)",
+        ): "where x > 0, what expm1 gives is not taken; it must only be finite",
+        (
+            "softplus",
+            "xp.where(x <= 0.0, 0.0, x) -> xp.where(x < 0.0, 0.0, x)",
+        ): "at 0, x is 0 too",
+    },
+    "clipping": {
+        (
+            "global_norm",
+            "xp.where(top == 0.0, 1.0, top) -> xp.where(top == 0.0, 1.5, top)",
+        ): "where the largest is 0, all are, and 0 divided and multiplied by any number is 0",
+        (
+            "clip_by_norm",
+            "namespace(g).where(excess <= 1.0, 1.0, excess) -> namespace(g).where(excess < 1.0, 1.0, excess)",
+        ): "at 1, excess is 1 too",
+    },
+    "gates": {
+        (
+            "matmul",
+            "xp.expand_dims(y, axis=-1) -> xp.expand_dims(y, axis=1)",
+        ): "y has one axis here, and the new last one is axis 1",
+        (
+            "matmul",
+            "xp.expand_dims(x, axis=-2) -> xp.expand_dims(x, axis=0)",
+        ): "x has one axis here, and the new last but one is axis 0",
+        (
+            "sum",
+            "axis is not None and (not keepdims) -> axis is not None",
+        ): "with keepdims dy has the shape already to which it would be reshaped",
+        (
+            "_unbroadcast",
+            "(i + extra for i, n in enumerate(shape) if n == 1 and dz.shape[i + extra] != 1) -> "
+            "(i + extra for i, n in enumerate(shape) if n == 1)",
+        ): "the sum over an axis of one element is that element, and the reshape gives the axis back",
+    },
+    "initializers": {
+        (
+            "orthogonal",
+            "shape if len(shape) > 1 else (1, *shape) -> shape if len(shape) < 1 else (1, *shape)",
+        ): "a stack of one matrix is factored as the matrix, and reshaped",
+        (
+            "orthogonal",
+            "len(shape) > 1 -> len(shape) > 2",
+        ): "a stack of one matrix is factored as the matrix, and reshaped",
+        (
+            "orthogonal",
+            "q *= np.copysign(1.0, np.diagonal(r, axis1=-2, axis2=-1))[..., None, :] -> "
+            "q /= np.copysign(1.0, np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]",
+        ): "the signs are 1 and -1",
+    },
+    "losses": {
+        (
+            "_cross_entropy_of_logits",
+            "z >= 0.0 -> z > 0.0",
+        ): "at 0, the slope is multiplied by 0, and e = exp(0) is 1 too",
+        (
+            "kl_divergence",
+            "xp.where(target == 0.0, 1.0, target) -> xp.where(target == 0.0, 1.5, target)",
+        ): "its logarithm, which is finite, is multiplied by the target 0",
+    },
+    "metrics": {
+        (
+            "_classes",
+            "xp.astype(target, guess.dtype, copy=False) -> xp.astype(target, guess.dtype, copy=True)",
+        ): "a copy has the same values",
+        (
+            "_r2",
+            "xp.where(known, spread, 1.0) -> xp.where(known, spread, 1.5)",
+        ): "the quotient is replaced by NaN there; the divisor must only not be 0",
+    },
+    "schedules": {
+        (
+            "Schedule._count",
+            "least - 1 -> least - 2",
+        ): "the number is only compared with least, and is less",
+        (
+            "Cyclic.rate",
+            "now / self.up if now <= self.up else 1.0 - (now - self.up) / down -> "
+            "now / self.up if now < self.up else 1.0 - (now - self.up) / down",
+        ): "at the top, now = up, both are 1",
+    },
+}
