@@ -59,6 +59,12 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "q /= np.copysign(1.0, np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]",
         ): "the signs are 1 and -1",
     },
+    "layers": {
+        (
+            "Activation.bind",
+            "(1, *in_shape) -> (2, *in_shape)",
+        ): "the number of rows that are tried is left out of the shape",
+    },
     "losses": {
         (
             "_cross_entropy_of_logits",
@@ -78,6 +84,24 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "_r2",
             "xp.where(known, spread, 1.0) -> xp.where(known, spread, 1.5)",
         ): "the quotient is replaced by NaN there; the divisor must only not be 0",
+    },
+    "optimizers": {
+        (
+            "SGD.rule",
+            "self.dampening != 0 -> self.dampening != 1",
+        ): "it is less than 1, and undamped the gradient is multiplied by 1",
+        (
+            "_product",
+            "2.0 ** (-60) -> 3.0 ** (-60)",
+        ): "1 - product, which is all that is used, is 1 from 2^-54 on",
+        (
+            "_product",
+            "2.0 ** (-60) -> 2.0 ** (-61)",
+        ): "1 - product, which is all that is used, is 1 from 2^-54 on",
+        (
+            "_product",
+            "1 << t.bit_length() -> 2 << t.bit_length()",
+        ): "a longer table begins with the same numbers",
     },
     "schedules": {
         (
