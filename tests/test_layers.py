@@ -365,7 +365,7 @@ def test_layers_are_values():
     (lambda: ab.Dropout("0.1"), ValueError, "dropout rate must lie in [0, 1), got '0.1'"),
     (lambda: ab.LayerNorm(eps=0.0), ValueError, "eps of LayerNorm must be positive and finite, got 0.0"),
     (lambda: ab.LayerNorm(eps="1"), ValueError, "eps of LayerNorm must be positive and finite, got '1'"),
-    (lambda: ab.BatchNorm(eps=float("inf")), ValueError, "eps of BatchNorm must be positive and finite, got inf"),
+    (lambda: ab.BatchNorm(eps=np.inf), ValueError, "eps of BatchNorm must be positive and finite, got inf"),
     (lambda: ab.BatchNorm(momentum=1.5), ValueError, "momentum of BatchNorm must lie in (0, 1], got 1.5"),
     (lambda: ab.BatchNorm(momentum="1"), ValueError, "momentum of BatchNorm must lie in (0, 1], got '1'"),
     (lambda: ab.Dropout(-0.1), ValueError, "dropout rate must lie in [0, 1), got -0.1"),

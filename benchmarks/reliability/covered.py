@@ -1,8 +1,8 @@
 """Coverage: of the lines and branches of anyback, those that the tests run; survived is run, lost is not.
 
-What counts, and what is left out and why, says `[tool.coverage]` in pyproject.toml. The processes that tests
-start count too. `python -m coverage run -m pytest; python -m coverage combine; python -m coverage report -m` shows
-the lines. It takes as long as the whole suite, and half as long again.
+What counts, and what is left out and why, says `[tool.coverage]` in pyproject.toml. Processes that tests
+start count too. It takes half as long again as the whole suite. The lines that are not run are shown by
+`python -m coverage run -m pytest; python -m coverage combine; python -m coverage report -m`.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def row(name: str, report: dict[str, Any]) -> dict[str, Any]:
     """Return the row of what `coverage json` wrote."""
-    counts = [_run(file["summary"]) for file in (*report["files"].values(), {"summary": report["totals"]})]
-    files = {path: f"{ran} of {all}" for path, (ran, all) in zip(report["files"], counts, strict=False)}
-    ran, all = counts[-1]
-    least = min(counts[:-1], key=lambda count: count[0] / max(count[1], 1))
-    details = {"share, %": 100.0 * ran / all, "least of a file, %": 100.0 * least[0] / least[1]}
-    return outcome(name, ran, all - ran, **details, files=[f"{path}: {of}" for path, of in files.items()])
+    files = {path: _run(file["summary"]) for path, file in report["files"].items()}
+    ran, there = _run(report["totals"])
+    least = min(100.0 * some / of for some, of in files.values() if of)
+    details = {"share, %": 100.0 * ran / there, "least of a file, %": least}
+    each = [f"{path}: {some} of {of}" for path, (some, of) in files.items()]
+    return outcome(name, ran, there - ran, **details, files=each)
 
 
 def _run(summary: dict[str, int]) -> tuple[int, int]:

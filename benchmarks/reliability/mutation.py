@@ -1,13 +1,14 @@
 """Wrong formulas: each formula is changed in one place after the other, and the tests have to find it.
 
-A change, a mutant, is one of `replacements` in the body of a function or method. Tests are those of the file, its
-docstrings' examples and `tests/test_laws.py`, on NumPy. They are collected once and run
-once, which tells the functions that each of them enters; then a forked process for each mutant is given the changed
-code and runs the tests that enter it, those that found most so far first, until one fails. A test that hangs or
-dies has found it too. Survived are mutants that are found, lost those that are not.
+A change, a mutant, is one of `replacements` in the body of a function or method. The tests are those of the
+file, the examples of its docstrings, and what `tests/test_laws.py` holds its names to, on NumPy. They are
+collected once and run once, which tells what functions each of them enters. Then for each mutant a forked
+process, whose function gets the changed code, runs the tests that enter it, those that found most so far
+first, until one fails; one that hangs or dies has found it too. Survived are mutants that are found, lost
+those that are not.
 
-Not changed are signatures, annotations, texts and what is raised. `EQUIVALENT` lists changes that cannot change
-a result, which do not count.
+Signatures, annotations, texts and what is raised are not changed. Changes that cannot change a result, listed
+in `_equivalent.py` with the reasons, do not count.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ COMPARED = {
     ast.In: (ast.NotIn,),
     ast.NotIn: (ast.In,),
 }
-PAIRS = "maximum minimum, max min, exp expm1, log log1p, sin cos, argmax argmin, any all, zeros_like ones_like"
+PAIRS = (
+    "maximum minimum, max min, exp expm1, log log1p, sin cos, argmax argmin, any all, zeros_like ones_like"
+)
 CALLED = {a: b for pair in PAIRS.split(", ") for a, b in (pair.split(), pair.split()[::-1])}
 DROPPED = {"sqrt", "abs", "sign", "tanh", "clip"}  # calls that become their argument
 
@@ -147,7 +150,7 @@ def hunted(
     modules: Sequence[str],
     tests: Sequence[str],
     output: Path,
-    most: int,
+    most: int = 200,
     seed: int = 0,
     only: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -250,10 +253,10 @@ def _places(node: ast.AST, around: ast.AST | None = None) -> Iterator[Place]:
 
 
 def _shown(place: Place, new: ast.AST) -> str:
-    """Return the change as text, with the expression around it."""
+    """Return the change as text, of a number or a sign with the expression around it."""
     old, before = place.get(), _text(place.around)
-    if place.around is old:
-        return f"{before} -> {_text(new)}"
+    if place.around is old or not isinstance(old, ast.Constant | ast.UnaryOp | ast.keyword):
+        return f"{_text(old)} -> {_text(new)}"
     place.put(new)
     after = _text(place.around)
     place.put(old)
@@ -292,14 +295,20 @@ class Hunt:
         items[:] = [item for item in items if _matters(item, public)]
 
     def pytest_runtestloop(self, session: Any) -> bool:
-        for heavy in ("torch._dynamo", "scipy.optimize"):  # the first is what torch.optim steps import
+        if any(
+            'require("torch")' in path.read_text("utf-8") for path in {item.path for item in session.items}
+        ):
             with suppress(ImportError):
-                import_module(heavy)  # once, and not in every process
+                import_module("torch._dynamo")  # which its optimizers import; once, and not in every process
         functions = {name: _functions(name) for name in self.trees}
         gc.freeze()
         seen = forked(lambda: [_entered(item, set(self.trees)) for item in session.items])
         if seen is None or not all(passed for passed, _, _ in seen):
-            bad = [item.nodeid for item, (passed, _, _) in zip(session.items, seen or (), strict=False) if not passed]
+            bad = [
+                item.nodeid
+                for item, (passed, _, _) in zip(session.items, seen or (), strict=False)
+                if not passed
+            ]
             raise RuntimeError(f"tests fail where nothing is changed: {bad}")
         found: Counter[int] = Counter()
         for mutant in self.mutants:
