@@ -370,6 +370,7 @@ def test_layers_are_values():
     (lambda: ab.BatchNorm(momentum="1"), ValueError, "momentum of BatchNorm must lie in (0, 1], got '1'"),
     (lambda: ab.Dropout(-0.1), ValueError, "dropout rate must lie in [0, 1), got -0.1"),
     (lambda: ab.BatchNorm(momentum=0.0), ValueError, "momentum of BatchNorm must lie in (0, 1], got 0.0"),
+    (lambda: ab.MLP(4, 3), TypeError, "hidden must be a sequence of sizes such as [128, 64], got 4"),
     (lambda: ab.MLP([0], 3), ValueError, "units must be a positive integer, got 0"),
 ])  # fmt: skip
 def test_options_out_of_range_are_named(make, error, expected):

@@ -103,6 +103,7 @@ def test_two_outputs_are_two_classes_and_one_is_the_positive_one():
     pred, labels = np.eye(2)[[0, 0, 1, 1, 1]], np.asarray([0, 1, 1, 1, 0])
     assert float(metrics.precision(pred, labels)) == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert metrics.precision.sums(pred, labels).shape == (3, 2)
+    assert metrics.precision.sums(np.stack([pred] * 4), labels).shape == (4, 3, 2)
     one = metrics.precision.sums(np.ones((5, 1)), labels[:, None])
     assert one.tolist() == [[3.0], [5.0], [3.0]]
 
@@ -132,6 +133,8 @@ def test_top_k_accuracy_of_ties_infinities_and_one_output():
     pred, target = np.asarray([[1.0], [-1.0], [0.0]]), np.asarray([[1.0], [1.0], [0.0]])
     assert float(metrics.top_k_accuracy(pred, target, k=1)) == float(metrics.accuracy(pred, target))
     assert float(metrics.top_k_accuracy(pred, target, k=2)) == 1.0
+    pred, target = np.asarray([[1.0], [2.0], [-1.0], [0.0]]), np.asarray([[1.0], [1.0], [1.0], [0.0]])
+    assert float(metrics.top_k_accuracy(pred, target, k=1)) == 0.75
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from anyback import storage
 from anyback.callbacks import Checkpoint, CSVLog, EarlyStopping, JSONLog, Lambda
 from anyback.checkpoint import CheckpointError, newest
 from anyback.interrupt import Interrupted, terminable, terminate
+from anyback.locks import lock
 
 require("safetensors")
 require("typer")
@@ -271,6 +273,16 @@ def test_without_locks_a_run_is_not_refused(call, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "lock", none)
     code, err = call("--epochs", 1, "--hidden", 8, "--out", tmp_path / "run")
     assert code == 0 and "file system without locks" in err
+
+
+@posix
+def test_a_file_system_without_locks_says_so(tmp_path, monkeypatch):
+    def none(descriptor, operation):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    with (tmp_path / "file").open("w") as file, pytest.raises(OSError, match="not supported"):
+        lock(file.fileno())
 
 
 # --- disks ---------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
 """Wrong formulas: each formula is changed in one place after the other, and the tests have to find it.
 
 A change, a mutant, is one of `replacements` in the body of a function or method. The tests are those of the
-file, the examples of its docstrings, and what `tests/test_laws.py` holds its names to, on NumPy. They are
-collected once and run once, which tells what functions each of them enters. Then for each mutant a forked
-process, whose function gets the changed code, runs the tests that enter it, those that found most so far
-first, until one fails; one that hangs or dies has found it too. Survived are mutants that are found, lost
-those that are not.
+file, the examples of its docstrings, and what `tests/test_laws.py` holds its names to, on NumPy and
+array-api-strict. They are collected once and run once, which tells what functions each of them enters. Then
+for each mutant a forked process, whose function gets the changed code, runs the tests that enter it, those
+that found most so far first, until one fails; one that hangs or dies has found it too. Survived are mutants
+that are found, lost those that are not.
 
 Signatures, annotations, texts and what is raised are not changed. Changes that cannot change a result, listed
 in `_equivalent.py` with the reasons, do not count.
@@ -50,6 +50,7 @@ FORMULAS = (
     "schedules",
 )
 TESTS = {"regularizers": "clipping"}  # where they are not in a file of that name
+QUICK = ("numpy", "array_api_strict")  # libraries that begin at once
 LIMIT = 1.0  # seconds of processor time for a test, and ten times what it takes where nothing is changed
 
 SWAPPED = {
@@ -383,9 +384,9 @@ def _passes(item: Any) -> bool:
 
 
 def _matters(item: Any, public: set[str]) -> bool:
-    """Whether a test runs on NumPy, and, of the laws, holds one of these names to them."""
+    """Whether a test is of a quick library, and, of the laws, holds one of these names to them."""
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    if "jit" in item.name or any(getattr(value, "module", "numpy") != "numpy" for value in values):
+    if "jit" in item.name or any(getattr(value, "module", QUICK[0]) not in QUICK for value in values):
         return False
     names = {str(value).rpartition(".")[2] for value in values}
     return item.path.name != "test_laws.py" or not names.isdisjoint(public)
