@@ -124,6 +124,17 @@ def test_linear_and_norms_take_any_leading_axes():
             )
 
 
+def test_leading_axes_on_every_library(library):
+    layer, layout, w, stats = bound(ab.Dense(3))
+    w, x = w.astype(np.float32), rng.normal(size=(2, 3, 4)).astype(np.float32)
+    y, vjp = layer(layout.params(w, stats), x)
+    got, got_vjp = layer(layout.params(library.array(w), library.array(stats)), library.array(x))
+    expected, found = layout.gradient(vjp(y)[0]), layout.gradient(got_vjp(got)[0])
+    assert tuple(found.shape) == expected.shape
+    if library.has_values:
+        np.testing.assert_allclose(library.host(found), expected, rtol=1e-5)
+
+
 # --- one by one ----------------------------------------------------------------------------------
 
 

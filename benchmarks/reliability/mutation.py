@@ -1,11 +1,11 @@
 """Wrong formulas: each formula is changed in one place after the other, and the tests have to find it.
 
 A change, a mutant, is one of `replacements` in the body of a function or method. The tests are those of the
-file, the examples of its docstrings, and what `tests/test_laws.py` holds its names to, on NumPy and
-array-api-strict. They are collected once and run once, which tells what functions each of them enters. Then
-for each mutant a forked process, whose function gets the changed code, runs the tests that enter it, those
-that found most so far first, until one fails; one that hangs or dies has found it too. Survived are mutants
-that are found, lost those that are not.
+file, the examples of its docstrings, and what `tests/test_laws.py` holds its names to, on NumPy,
+array-api-strict and PyTorch. They are collected once and run once, which tells what functions each of them
+enters. Then for each mutant a forked process, whose function gets the changed code, runs the tests that enter
+it, those that found most so far first, until one fails; one that hangs or dies has found it too. Survived are
+mutants that are found, lost those that are not.
 
 Signatures, annotations, texts and what is raised are not changed. Changes that cannot change a result, listed
 in `_equivalent.py` with the reasons, do not count.
@@ -50,7 +50,7 @@ FORMULAS = (
     "schedules",
 )
 TESTS = {"regularizers": "clipping"}  # where they are not in a file of that name
-QUICK = ("numpy", "array_api_strict")  # libraries that begin at once
+QUICK = ("numpy", "array_api_strict", "torch")  # libraries that begin at once
 LIMIT = 1.0  # seconds of processor time for a test, and ten times what it takes where nothing is changed
 
 SWAPPED = {
@@ -143,7 +143,7 @@ def tried(module: str, settings: Settings) -> dict[str, Any]:
     found = hunted([module], own, settings.folder / f"{module}.json", settings.kills, settings.seed)
     lost = [mutant for mutant, test in found["mutants"].items() if test is None]
     settings.say(f"{module}: {len(found['mutants'])} mutants, {len(lost)} not found")
-    details = {"all": found["all"], "equivalent": found["equivalent"], "not found": lost}
+    details = {"all": found["all"], "equivalent": found["equivalent"]} | ({"not found": lost} if lost else {})
     return outcome(name, len(found["mutants"]) - len(lost), len(lost), **details)
 
 
