@@ -50,8 +50,9 @@ FORMULAS = (
     "schedules",
 )
 TESTS = {"regularizers": "clipping"}  # where they are not in a file of that name
+NO_ANSWER = "the process hung or died"
 QUICK = ("numpy", "array_api_strict", "torch")  # libraries that begin at once
-LIMIT = 1.0  # seconds of processor time for a test, and ten times what it takes where nothing is changed
+LIMIT = 20.0  # seconds of processor time for a test, which may have to wake a library; most take thousandths
 
 SWAPPED = {
     ast.Add: ast.Sub,
@@ -144,6 +145,8 @@ def tried(module: str, settings: Settings) -> dict[str, Any]:
     lost = [mutant for mutant, test in found["mutants"].items() if test is None]
     settings.say(f"{module}: {len(found['mutants'])} mutants, {len(lost)} not found")
     details = {"all": found["all"], "equivalent": found["equivalent"]} | ({"not found": lost} if lost else {})
+    if hung := sum(test == NO_ANSWER for test in found["mutants"].values()):
+        details["hang"] = hung
     return outcome(name, len(found["mutants"]) - len(lost), len(lost), **details)
 
 
@@ -320,14 +323,14 @@ class Hunt:
             def failing(mutant: Mutant = mutant, order: list[int] = order) -> int:
                 mutant.apply(functions[mutant.module], self.trees[mutant.module])
                 for i in order:
-                    signal.setitimer(signal.ITIMER_PROF, LIMIT + 10.0 * seen[i][1])  # which ends the process
+                    signal.setitimer(signal.ITIMER_PROF, LIMIT)  # which ends the process
                     if not _passes(session.items[i]):
                         return i
                 return -1
 
             which = forked(failing)
             found.update([] if which in (None, -1) else [which])
-            by = None if which == -1 else "no answer" if which is None else session.items[which].nodeid
+            by = None if which == -1 else NO_ANSWER if which is None else session.items[which].nodeid
             self.found[str(mutant)] = by
         return True
 
