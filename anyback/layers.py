@@ -389,7 +389,7 @@ class BatchNorm(Layer):
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
         """Normalise (..., k) by the batch's own statistics, and move the running ones towards them."""
-        stacked = getattr(params["running_mean"], "ndim", 2) > 2
+        stacked = params["running_mean"].ndim > 2
         axes = -2 if stacked else tuple(range(x.ndim - 1))
         n = x.shape[-2] if stacked else prod(x.shape[:-1])
         y, vjp, mean, var = _normalise(

@@ -109,6 +109,18 @@ def test_kinks() -> None:
         np.testing.assert_array_equal(vjp(np.ones(2)), slope)
 
 
+def test_slopes_at_the_ends_of_pieces() -> None:
+    _, vjp = activations.hard_sigmoid(np.asarray([-3.0, 3.0]))
+    np.testing.assert_array_equal(vjp(np.ones(2)), 0.0)
+    _, vjp = activations.elu(np.zeros(1), alpha=1.7)  # 0 belongs to the negative side
+    assert vjp(np.ones(1)).tolist() == [1.7]
+
+
+def test_maxout_of_one_piece_is_the_identity() -> None:
+    y, vjp = activations.maxout(np.asarray([3.0, -1.0]), pieces=1)
+    assert y.tolist() == [3.0, -1.0] and vjp(np.asarray([5.0, 6.0])).tolist() == [5.0, 6.0]
+
+
 def test_maxout_gives_the_gradient_to_the_first_of_equals() -> None:
     y, vjp = activations.maxout(np.asarray([[3.0, 3.0, 1.0, 2.0, 2.0, 2.0]]), pieces=3)
     np.testing.assert_array_equal(y, [[3.0, 2.0]])

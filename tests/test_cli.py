@@ -21,8 +21,9 @@ import anyback as ab
 from anyback import losses, optimizers
 from anyback.trainer import Trainer
 
-require("typer")
+Abort = require("typer").Abort
 from anyback.cli import app, gradients, report  # noqa: E402
+from anyback.cli import folder as folders  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -438,12 +439,27 @@ def test_resume_refuses_other_options_and_other_data(refused, folder, species_ru
     assert "is not the data of" in refused("train", other, "--resume", species_run)
     assert "exclude each other" in refused("train", data, "--resume", species_run, "--out", tmp_path / "x")
     assert "no such run" in refused("train", data, "--resume", tmp_path / "nothing")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "checkpoint.safetensors").write_bytes((species_run / "checkpoint.safetensors").read_bytes())
+    assert "needs a run folder with a run.json" in refused("train", data, "--resume", bare)
 
 
 def test_an_existing_run_is_never_overwritten(refused, folder, species_run):
     before = (species_run / "checkpoint.safetensors").read_bytes()
     assert "--resume" in refused("train", folder / "species.csv", "--out", species_run)
     assert (species_run / "checkpoint.safetensors").read_bytes() == before
+    file = folder / "price.csv"
+    assert f"--out {file} is there already" in refused("train", folder / "species.csv", "--out", file)
+
+
+def test_runs_of_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    for name in ("digits-now", "digits-now-2", "digits-now-3"):
+        found = folders.fresh("digits")
+        assert found == Path("runs", name)
+        found.mkdir(parents=True)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -738,6 +754,67 @@ def test_bad_checkpoints_are_named(refused, species_run, folder, tmp_path):
             assert str(file) in err and part in err
     assert "no such run: 'nowhere'" in refused("evaluate", "nowhere", "digits")
     assert "checkpoint.safetensors" in refused("evaluate", tmp_path, "digits")
+
+
+def test_what_describes_a_run_must_be_whole_and_of_that_run(refused, species_run, folder, tmp_path):
+    data, run = folder / "species.csv", tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint.safetensors").write_bytes((species_run / "checkpoint.safetensors").read_bytes())
+    about = json.loads((species_run / "run.json").read_text())
+    for text in ("{", "[]", json.dumps({**about, "options": None}), json.dumps({**about, "data": {}})):
+        (run / "run.json").write_text(text)
+        err = refused("evaluate", run, data)
+        assert f"{run / 'run.json'} is damaged" in err
+    (run / "run.json").write_text(json.dumps({**about, "outputs": 7}))
+    assert "are not of one run: their losses, outputs or classes differ" in refused("evaluate", run, data)
+
+
+def test_a_checkpoint_alone_is_evaluated(call, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    for file in ("species.csv", "price.csv"):
+        run, alone = tmp_path / file, tmp_path / f"{file}.safetensors"
+        assert call("train", folder / file, *FAST, "--out", run)[0] == 0
+        (run / "checkpoint.safetensors").rename(alone)
+        if file == "price.csv":
+            code, out, err = call("evaluate", alone, folder / file)
+            assert (code, err) == (0, "") and "90" in out
+        else:  # it knows classes by their numbers only
+            code, out, err = call("evaluate", alone, folder / file)
+            assert (code, out) == (2, "") and "'ant'" in err
+
+
+def test_what_stops_a_command(call, monkeypatch):
+    def stopped(error):
+        def backends():
+            raise error
+
+        monkeypatch.setattr("anyback.cli.backends.available_backends", backends)
+        return call("backends")
+
+    assert stopped(KeyboardInterrupt())[:2] == (130, "")
+    assert stopped(Abort()) == (130, "", "error: interrupted\n")
+    with pytest.raises(RuntimeError, match="ours"):  # no mistake of the user's
+        stopped(RuntimeError("ours"))
+
+
+def test_a_command_may_return_to_its_caller(capsys):
+    assert app(["backends"], prog_name="anyback", standalone_mode=False) is None
+    assert "numpy" in capsys.readouterr().out
+
+
+def test_ctrl_c_amid_the_imports_is_one_line():
+    code = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'anyback.cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "from anyback.__main__ import main\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "main()"
+    )
+    done = command("backends", code=code)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
 
 
 def test_usage_errors_are_short(refused):

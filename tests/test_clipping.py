@@ -60,6 +60,14 @@ def test_a_norm_of_exactly_the_limit_is_untouched() -> None:
     np.testing.assert_array_equal(clip_by_norm(g, 5.0), g)
 
 
+def test_a_norm_above_the_limit_by_little_is_cut() -> None:
+    np.testing.assert_allclose(clip_by_norm(np.asarray([3.0, -4.0]), 4.0), [2.4, -3.2], rtol=1e-15)
+
+
+def test_the_norm_of_negative_gradients_is_positive() -> None:
+    np.testing.assert_array_equal(global_norm(np.asarray([-3.0, -4.0])), [5.0])
+
+
 def test_zero_gradient() -> None:
     np.testing.assert_array_equal(global_norm(np.zeros(3)), [0.0])
     np.testing.assert_array_equal(clip_by_norm(np.zeros(3), 1.0), np.zeros(3))

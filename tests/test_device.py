@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from functools import partial
 
@@ -381,6 +382,33 @@ def test_what_cannot_be_recorded_runs_plainly():
     ):
         np.testing.assert_array_equal(f(np.full(3, -1.0)), 1.0)
     np.testing.assert_array_equal(f(np.full(3, -2.0)), 2.0)
+
+
+@emulated
+def test_steps_that_cannot_be_recorded_are_made_one_by_one():
+    steps = Stepped(lambda w, x: (w - float(namespace(x).sum(x)),), EmulatedGPU(), donate=1)
+    batches = [(np.full(2, 1.0),), (np.full(2, 2.0),)]
+    with pytest.warns(UserWarning, match="it looks at a value"):
+        (w,) = steps((np.zeros(3),), (), batches)
+    np.testing.assert_array_equal(w, -6.0)
+
+
+@emulated
+def test_a_copy_compiles_anew_and_arrays_can_be_let_go():
+    f = Compiled(lambda x: 2.0 * x + 1.0, EmulatedGPU())
+    np.testing.assert_array_equal(f(np.ones(3)), 3.0)
+    again = copy.copy(f)
+    assert not again.programs
+    f.release()
+    for g in (f, again):
+        np.testing.assert_array_equal(g(np.full(3, 2.0)), 5.0)
+
+
+@emulated
+def test_a_result_that_cannot_take_the_place_of_an_argument_is_said():
+    f = Compiled(lambda w: (namespace(w).astype(w, np.float32),), EmulatedGPU(), donate=1)
+    with pytest.warns(UserWarning, match="it returns .*float32.* for .*float64"):
+        assert f(np.ones(3))[0].dtype == np.float32
 
 
 @emulated

@@ -16,6 +16,7 @@ from conftest import require
 
 import anyback as ab
 from anyback import losses, optimizers
+from anyback.arrays import namespace
 from anyback.backends.base import Backend
 from anyback.backends.numpy import NumpyBackend
 from anyback.callbacks import DivergenceError
@@ -231,8 +232,6 @@ def run(f, *args, donated=0, executor="replayed"):
 @pytest.mark.parametrize("shape", [(1, 1), (7, 1), (1, 7), (5, 3), (33, 129), (300, 40), (3, 2000)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_reductions_and_broadcasting(executor, shape, dtype):
-    from anyback.arrays import namespace
-
     x = np.random.default_rng(0).normal(size=shape).astype(dtype)
 
     def f(x):
@@ -264,8 +263,6 @@ def test_an_operand_is_not_overwritten_before_it_is_read(executor):
 
 
 def test_a_run_keeps_what_its_later_chunks_still_read(executor):
-    from anyback.arrays import namespace
-
     def f(x):
         y = x + 1.0
         z = y.mT + x  # reads all of y, chunk by chunk
@@ -315,8 +312,6 @@ def test_arguments_that_trade_places_are_right(executor):
 
 
 def test_a_view_that_copies_amid_a_run_comes_before_it(executor):
-    from anyback.arrays import namespace
-
     def f(x, y):
         z = namespace(x).exp(x * 2.0)
         turned = namespace(y).reshape(y.mT, x.shape)  # has to copy, and does not depend on what is before
@@ -331,8 +326,6 @@ def test_a_view_that_copies_amid_a_run_comes_before_it(executor):
 
 
 def test_rows_that_were_not_checked_are_checked(executor):
-    from anyback.arrays import namespace
-
     def f(x, labels):
         return namespace(x).take(x, labels + 1, axis=0)
 
@@ -483,8 +476,6 @@ SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_kernel_has_the_bits_of_numpy_on_every_kind_of_number(dtype):
-    from anyback.arrays import namespace
-
     table = table_module()
     x = SPECIAL.astype(dtype)
     y = np.roll(x, 5)[np.random.default_rng(0).permutation(x.size)]
@@ -526,8 +517,6 @@ def test_a_kernel_has_the_bits_of_numpy_on_every_kind_of_number(dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(64, 129), (129, 64), (100, 100), (1, 5000), (5000, 1)])
 def test_a_kernel_of_rows_and_columns(shape, dtype):
-    from anyback.arrays import namespace
-
     table, rng = table_module(), np.random.default_rng(0)
     x, row, column = (rng.normal(size=s).astype(dtype) for s in (shape, (1, shape[1]), (shape[0], 1)))
 
@@ -555,8 +544,6 @@ def test_the_same_array_as_row_and_column():
 
 
 def test_the_first_of_the_largest(executor):
-    from anyback.arrays import namespace
-
     x = np.random.default_rng(0).integers(0, 4, (200, 5)).astype("float32")
     x[::7, 3] = np.nan
     x[::14, 1] = np.nan
@@ -686,7 +673,6 @@ def test_threads_may_predict_at_once(executor):
 
 def test_choices_between_masks(executor, monkeypatch):
     monkeypatch.setattr(replay, "COMPILED_CHUNK", 64)
-    from anyback.arrays import namespace
 
     def f(x):
         xp = namespace(x)
@@ -870,6 +856,42 @@ def test_functions_with_options_by_position(executor, f):
     with warnings.catch_warnings(action="ignore"):
         for _ in range(5):
             assert g(x).tobytes() == f(x).tobytes()
+
+
+CUBE, ROWS = np.random.default_rng(1).normal(size=(6, 6, 6)), np.asarray([3, 0, 5, 3, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "f, args",
+    [
+        (lambda x, rows: 2.0 * namespace(x).take(x, rows, axis=0), (CUBE[0, :, ::2], ROWS)),
+        (lambda x, rows: 2.0 * namespace(x).take(x, rows, axis=0), (CUBE[0], ROWS[::2])),
+        (lambda x, rows: 2.0 * namespace(x).take(x, rows, axis=0), (CUBE[0], ROWS.astype(np.int32))),
+        (lambda x, y: x @ y + 1.0, (CUBE, CUBE)),
+        (lambda x: x + 1.0, (CUBE[::2, ::2, ::2],)),
+    ],
+    ids=["columns", "every-other-row", "short-rows", "stacks", "three-strides"],
+)
+def test_arrays_in_any_order_of_memory_have_the_bits_of_numpy(executor, f, args):
+    g = replay.Replayed(f)
+    for _ in range(5):
+        assert g(*args).tobytes() == f(*args).tobytes()
+
+
+def test_what_cannot_be_chosen_or_cast_has_no_loop():
+    require("llvmlite")
+    from anyback.engine import loops
+
+    text, real, swapped = np.dtype("S3"), np.dtype("f8"), np.dtype(">f8")
+    for kind, dtypes in (
+        ("where", [np.dtype(bool), text, text]),
+        ("cast", [text, real]),
+        ("cast", [swapped, real]),
+    ):
+        with pytest.raises(loops.NoLoop):
+            loops.moving(kind, dtypes, [dtype.itemsize for dtype in dtypes])
+    with pytest.raises(loops.NoLoop):
+        loops.loop(np.add, "xx->x")
 
 
 def changing(x):

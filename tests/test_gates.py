@@ -20,6 +20,10 @@ SHAPES = [
     ((3, 1), (1, 4)),
     ((), (3,)),
     ((2, 1, 4), (3, 1)),
+    ((3, 1), (3, 2)),
+    ((1, 4), (1,)),
+    ((2, 3, 1), (1, 1)),
+    ((2, 1, 5), (1, 1)),
 ]
 MATRICES = [
     ((2, 3), (3, 4)),
@@ -73,6 +77,7 @@ def test_power_of_negative_numbers_and_zero():
     gradcheck(partial(gates.power, exponent=3), -positive("power", (3,)))
     for exponent, slope in ((0.0, 0.0), (1.0, 1.0), (2.0, 0.0)):
         assert gates.power(np.zeros(1), exponent)[1](np.ones(1)).tolist() == [slope]
+        assert gates.power(np.zeros(2), exponent)[1](1.0).tolist() == [slope, slope]
 
 
 @pytest.mark.parametrize("shapes", MATRICES)

@@ -82,6 +82,14 @@ def test_orthogonal_matrices(rows, columns):
     np.testing.assert_allclose(product, 2.25 * np.eye(min(rows, columns)), atol=1e-13)
 
 
+@pytest.mark.parametrize("rows", [2, 3])
+def test_an_orthogonal_matrix_is_q_of_the_draws_with_a_positive_diagonal_of_r(rows):
+    w = initializers.orthogonal((rows, rows), draw())
+    r = w.T @ draw().normal((rows, rows))
+    np.testing.assert_allclose(np.tril(r, -1), 0.0, atol=1e-14)
+    assert (np.diagonal(r) > 0.0).all()
+
+
 def test_orthogonal_matrices_favour_no_sign():
     signs = [initializers.orthogonal((3, 3), draw(i)) > 0.0 for i in range(400)]
     assert np.abs(np.mean(signs, axis=0) - 0.5).max() < 0.1
@@ -102,5 +110,9 @@ def test_bad_arguments_are_named():
                 f(shape, draw())
     with pytest.raises(ValueError, match=r"low <= high, got 1.0, -1.0"):
         initializers.uniform((2,), draw(), low=1.0, high=-1.0)
-    with pytest.raises(ValueError, match="std must be finite and at least 0, got -1.0"):
-        initializers.normal((2,), draw(), std=-1.0)
+    for low, high in ((-np.inf, 1.0), (1.0, np.inf), (np.nan, 1.0)):
+        with pytest.raises(ValueError, match=f"low <= high, got {low}, {high}"):
+            initializers.uniform((2,), draw(), low=low, high=high)
+    for std in (-1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"std must be finite and at least 0, got {std}"):
+            initializers.normal((2,), draw(), std=std)

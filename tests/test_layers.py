@@ -124,6 +124,17 @@ def test_linear_and_norms_take_any_leading_axes():
             )
 
 
+def test_leading_axes_on_every_library(library):
+    layer, layout, w, stats = bound(ab.Dense(3))
+    w, x = w.astype(np.float32), rng.normal(size=(2, 3, 4)).astype(np.float32)
+    y, vjp = layer(layout.params(w, stats), x)
+    got, got_vjp = layer(layout.params(library.array(w), library.array(stats)), library.array(x))
+    expected, found = layout.gradient(vjp(y)[0]), layout.gradient(got_vjp(got)[0])
+    assert tuple(found.shape) == expected.shape
+    if library.has_values:
+        np.testing.assert_allclose(library.host(found), expected, rtol=1e-5)
+
+
 # --- one by one ----------------------------------------------------------------------------------
 
 
@@ -183,6 +194,11 @@ def test_dropout_keeps_the_mean_and_passes_gradients_where_it_kept():
     assert ab.Dropout(0.5)({}, x)[0] is x, "nothing is dropped outside training"
 
 
+def test_dropout_draws_for_every_sample_of_all_leading_axes():
+    y, _, _ = ab.Dropout(0.5).train({}, np.ones((2, 30, 20)), Key(7))
+    assert not np.array_equal(y[0], y[1])
+
+
 def test_batch_norm_of_one_sample_is_finite():
     layer, layout, w, stats = bound(ab.BatchNorm())
     y, vjp, moved = layer.train(layout.params(w, stats), np.ones((1, 4)), Key(0))
@@ -209,6 +225,20 @@ def test_the_gradient_of_the_input_is_left_out_where_nobody_needs_it():
     assert asked == [True], "only the layer between the two that learn"
     vjp(y)
     assert asked == [True, True, True]
+
+
+def test_the_first_layer_that_learns_is_not_asked_for_the_gradient_of_its_input():
+    asked = []
+
+    class Watched(ab.Dense):
+        def __call__(self, params, x):
+            y, vjp = super().__call__(params, x)
+            return y, lambda dy, dx=True: asked.append(dx) or vjp(dy, dx)
+
+    layer, layout, w, stats = bound(ab.Sequential([Watched(3), Watched(2)]))
+    y, vjp = layer(layout.params(w, stats), rng.normal(size=(5, 4)))
+    vjp(y, dx=False)
+    assert asked == [True, False]
 
 
 # --- MLP -----------------------------------------------------------------------------------------
@@ -291,6 +321,7 @@ def test_summary_is_a_table():
 
 @pytest.mark.parametrize("layer, in_shape, expected", [
     (ab.Dense(3), (), "Dense needs samples with at least one axis, got shape ()"),
+    (ab.LayerNorm().bind((4,))[0], (5,), "LayerNorm is bound to inputs of shape (4,), got (5,)"),
     (ab.Dense(3).bind((4,))[0], (5,), "Dense is bound to inputs of shape (4,), got (5,)"),
     (ab.BatchNorm().bind((4,))[0], (5,), "BatchNorm is bound to inputs of shape (4,), got (5,)"),
     (ab.Residual(ab.Dense(3)), (4,), "inner of Residual must map (4,) to the same shape, got (3,)"),
@@ -310,6 +341,24 @@ def test_binding_twice_to_the_same_shape_is_the_same():
         assert layer.bind((4,)) == (once, shape), "bind changes nothing on the layer itself"
 
 
+def test_only_the_matrices_of_dense_layers_decay():
+    dense, _ = ab.Dense(3).bind((4,))
+    assert [name for name, parameter in dense.specs().items() if parameter.decays] == ["weight"]
+    for kind in (ab.LayerNorm, ab.BatchNorm):
+        norm, _ = kind().bind((4,))
+        assert not any(parameter.decays for parameter in norm.specs().values())
+
+
+def test_dense_keeps_the_leading_axes_of_a_sample():
+    assert ab.Dense(3).bind((2, 4))[1] == (2, 3)
+
+
+def test_options_become_plain_values():
+    assert type(ab.Dense(np.int64(3)).units) is int
+    assert ab.Sequential(iter([ab.Dense(3)])).layers == (ab.Dense(3),)
+    assert ab.BatchNorm(momentum=1.0).momentum == 1.0
+
+
 def test_layers_are_values():
     assert ab.MLP([3], 2) == ab.MLP([3], 2)
     assert hash(ab.MLP([3], 2)) == hash(ab.MLP([3], 2))
@@ -321,8 +370,18 @@ def test_layers_are_values():
     (lambda: ab.Sequential([ab.Dense(3), 5]), TypeError, "layers must be Layer objects, got 5 at position 1"),
     (lambda: ab.Dense(2.5), ValueError, "units must be a positive integer, got 2.5"),
     (lambda: ab.Dense("3"), ValueError, "units must be a positive integer, got '3'"),
+    (lambda: ab.Dense(True), ValueError, "units must be a positive integer, got True"),
+    (lambda: ab.Activation("rellu"), ValueError, "rellu"),
+    (lambda: ab.Dropout(1.0), ValueError, "dropout rate must lie in [0, 1), got 1.0"),
+    (lambda: ab.Dropout("0.1"), ValueError, "dropout rate must lie in [0, 1), got '0.1'"),
+    (lambda: ab.LayerNorm(eps=0.0), ValueError, "eps of LayerNorm must be positive and finite, got 0.0"),
+    (lambda: ab.LayerNorm(eps="1"), ValueError, "eps of LayerNorm must be positive and finite, got '1'"),
+    (lambda: ab.BatchNorm(eps=np.inf), ValueError, "eps of BatchNorm must be positive and finite, got inf"),
+    (lambda: ab.BatchNorm(momentum=1.5), ValueError, "momentum of BatchNorm must lie in (0, 1], got 1.5"),
+    (lambda: ab.BatchNorm(momentum="1"), ValueError, "momentum of BatchNorm must lie in (0, 1], got '1'"),
     (lambda: ab.Dropout(-0.1), ValueError, "dropout rate must lie in [0, 1), got -0.1"),
     (lambda: ab.BatchNorm(momentum=0.0), ValueError, "momentum of BatchNorm must lie in (0, 1], got 0.0"),
+    (lambda: ab.MLP(4, 3), TypeError, "hidden must be a sequence of sizes such as [128, 64], got 4"),
     (lambda: ab.MLP([0], 3), ValueError, "units must be a positive integer, got 0"),
 ])  # fmt: skip
 def test_options_out_of_range_are_named(make, error, expected):

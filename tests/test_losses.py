@@ -92,6 +92,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("binary_cross_entropy", {"pos_weight": CLASS_WEIGHT, "label_smoothing": 0.1}),
     ("focal", {"gamma": 1.0, "alpha": 0.25}),
     ("focal", {"gamma": 1.5}),
+    ("focal", {"gamma": 3.0, "alpha": 0.0}),
+    ("focal", {"gamma": 2.0, "alpha": 1.0}),
     ("hinge", {"squared": True}),
     ("huber", {"delta": 0.3}),
     ("multiclass_hinge", {"squared": True, "margin": 0.5}),
@@ -214,6 +216,9 @@ def test_class_weight_may_be_an_array_or_a_sequence(form: Any) -> None:
     z32 = torch.tensor(z, dtype=torch.float32)
     value, vjp = losses.softmax_cross_entropy(z32, torch.tensor(y), class_weight=form)
     assert value.dtype == vjp().dtype == torch.float32
+    weight = np.asarray(CLASS_WEIGHT)
+    value, vjp = losses.softmax_cross_entropy(z.astype(np.float32), y, class_weight=weight)
+    assert value.dtype == vjp().dtype == np.float32
 
 
 @pytest.mark.parametrize("weighted", ["no", "shared", "own"])
@@ -378,6 +383,7 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ("huber", (Z, Z), {"delta": 0.0}, ValueError, r"delta must be positive, got 0.0"),
     ("smooth_l1", (Z, Z), {"beta": -1.0}, ValueError, r"beta must be positive, got -1.0"),
     ("quantile", (Z, Z), {"quantile": 1.0}, ValueError, r"quantile must be in \(0, 1\), got 1.0"),
+    ("quantile", (Z, Z), {"quantile": 0.0}, ValueError, r"quantile must be in \(0, 1\), got 0.0"),
     ("focal", (Z, Z), {"gamma": 0.5}, ValueError, r"gamma must be at least 1, got 0.5"),
     ("focal", (Z, Z), {"alpha": 1.5}, ValueError, r"alpha must be in \[0, 1\], got 1.5"),
     ("multiclass_hinge", (Z, Y * 1.0), {}, TypeError, r"integer labels of shape \(7,\), got float64"),

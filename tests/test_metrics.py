@@ -92,15 +92,26 @@ def test_classes_that_do_not_occur_do_not_count():
     # predicted and never true, true and never predicted: both count 0
     pred, labels = np.eye(3)[[0, 1, 1]], np.asarray([0, 0, 2])
     assert float(metrics.f1(pred, labels)) == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert float(metrics.precision(pred, labels)) == pytest.approx((1 + 0 + 0) / 3)
+    assert float(metrics.recall(pred, labels)) == pytest.approx((1 / 2 + 0 + 0) / 3)
     # samples without weight are as good as absent
     weight = np.asarray([1.0, 1.0, 0.0])
     assert float(metrics.f1(pred, labels, sample_weight=weight)) == pytest.approx((2 / 3 + 0) / 2)
 
 
+def test_two_outputs_are_two_classes_and_one_is_the_positive_one():
+    pred, labels = np.eye(2)[[0, 0, 1, 1, 1]], np.asarray([0, 1, 1, 1, 0])
+    assert float(metrics.precision(pred, labels)) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert metrics.precision.sums(pred, labels).shape == (3, 2)
+    assert metrics.precision.sums(np.stack([pred] * 4), labels).shape == (4, 3, 2)
+    one = metrics.precision.sums(np.ones((5, 1)), labels[:, None])
+    assert one.tolist() == [[3.0], [5.0], [3.0]]
+
+
 def test_no_positives_anywhere_is_zero_without_a_warning():
     pred, target = -np.ones((3, 1)), np.zeros((3, 1))
     for name in ("precision", "recall", "f1"):
-        assert float(getattr(metrics, name)(pred, target)) == 0.0
+        assert str(float(getattr(metrics, name)(pred, target))) == "0.0"  # and not -0.0
 
 
 def test_top_k_accuracy():
@@ -122,6 +133,8 @@ def test_top_k_accuracy_of_ties_infinities_and_one_output():
     pred, target = np.asarray([[1.0], [-1.0], [0.0]]), np.asarray([[1.0], [1.0], [0.0]])
     assert float(metrics.top_k_accuracy(pred, target, k=1)) == float(metrics.accuracy(pred, target))
     assert float(metrics.top_k_accuracy(pred, target, k=2)) == 1.0
+    pred, target = np.asarray([[1.0], [2.0], [-1.0], [0.0]]), np.asarray([[1.0], [1.0], [1.0], [0.0]])
+    assert float(metrics.top_k_accuracy(pred, target, k=1)) == 0.75
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, True])
@@ -233,14 +246,21 @@ def test_a_whole_weight_is_a_repeated_sample(name, k):
 
 @pytest.mark.parametrize(("name", "k"), cases())
 def test_a_population_equals_its_members(name, k):
-    f = getattr(metrics, name)
-    pred, target, weight = data(name, (4, 4, k))  # as many networks as samples: a wrong axis shows
+    f = partial(getattr(metrics, name), **({"k": 1} if name == "top_k_accuracy" else {}))
+    pred, target, weight = data(name, (5, 5, k))  # as many networks as samples: a wrong axis shows
     for t, w in ((target, weight), (target[0], weight[0]), (target[0], None), (target, None)):
         value = f(pred, t, sample_weight=w)
-        for i in range(4):
+        for i in range(5):
             own = f(pred[i], t if t is target[0] or t.ndim < target.ndim else t[i],
                     sample_weight=w if w is None or w.ndim == 1 else w[i])  # fmt: skip
             np.testing.assert_allclose(value[i], own, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_population_may_have_probabilities_as_targets(name):
+    f = getattr(metrics, name)
+    pred, labels, _ = data(name, (5, 5, 4))
+    np.testing.assert_array_equal(f(pred, 0.1 + 0.6 * np.eye(4)[labels]), f(pred, labels))
 
 
 @pytest.mark.parametrize(("name", "k"), cases())

@@ -271,6 +271,42 @@ def test_mask_spares(opt: Any) -> None:
     assert np.array_equal(masked, spared) == (opt.weight_decay == 0)
 
 
+@pytest.mark.parametrize("kind", optimizers.__all__)
+def test_weight_decay_of_one_is_added_to_the_gradient_or_shrinks_the_weights(kind: str) -> None:
+    opt = getattr(optimizers, kind)(lr=0.1, weight_decay=1.0)
+    w, (g,) = problem(steps=1)
+    decoupled = kind in ("AdamW", "Lion")
+    before, gradient = (0.9 * w, g) if decoupled else (w, g + w)
+    got, _ = opt.step(w, g, opt.init(w), 1)
+    plain = replace(opt, weight_decay=0.0)
+    np.testing.assert_allclose(got, plain.step(before, gradient, plain.init(w), 1)[0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("kind", optimizers.__all__)
+def test_without_weight_decay_no_mask_is_read(kind: str) -> None:
+    opt = getattr(optimizers, kind)(weight_decay=0.0)
+    w, (g,) = problem(steps=1)
+    got, _ = opt.step(w, g, opt.init(w), 1, mask=None)
+    np.testing.assert_array_equal(got, opt.step(w, g, opt.init(w), 1)[0])
+
+
+def test_the_sizes_of_radams_two_kinds_of_step_have_the_shape_of_the_rates() -> None:
+    rates = np.asarray([[0.1], [0.2]])
+    for t, zero in ((1, 2), (10, 1)):
+        scalars = RAdam().at(t, rates)
+        assert scalars[1].shape == scalars[2].shape == (2, 1)
+        np.testing.assert_array_equal(scalars[zero], 0.0)
+
+
+def test_centered_rmsprop_remembers_the_mean_gradient() -> None:
+    opt = RMSProp(alpha=0.75, centered=True)
+    w, g = problem(steps=2)
+    slots = opt.step(w, g[0], opt.init(w), 1)[1]
+    np.testing.assert_allclose(slots[1], 0.25 * g[0], rtol=1e-15)
+    slots = opt.step(w, g[1], slots, 2)[1]
+    np.testing.assert_allclose(slots[1], 0.1875 * g[0] + 0.25 * g[1], rtol=1e-15, atol=1e-15)
+
+
 @pytest.mark.parametrize("opt", ALL, ids=name)
 def test_population(opt: Any) -> None:
     """K networks at once, each with a learning rate of its own, as one after the other."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import json
 import os
 import shutil
@@ -21,6 +23,7 @@ from anyback import storage
 from anyback.callbacks import Checkpoint, CSVLog, EarlyStopping, JSONLog, Lambda
 from anyback.checkpoint import CheckpointError, newest
 from anyback.interrupt import Interrupted, terminable, terminate
+from anyback.locks import lock
 
 require("safetensors")
 require("typer")
@@ -28,7 +31,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are no part of the installed package
 pytest.importorskip("benchmarks", reason="the benchmarks are in a checkout only")
 from anyback.cli import app, folder  # noqa: E402
-from benchmarks.reliability import Settings, __main__, _runs, crash, descriptors, disk, signals  # noqa: E402
+from benchmarks.reliability import (  # noqa: E402
+    Settings,
+    __main__,
+    _runs,
+    covered,
+    crash,
+    descriptors,
+    disk,
+    mutation,
+    signals,
+)
 
 CHECKPOINT = "checkpoint.safetensors"
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
@@ -262,6 +275,16 @@ def test_without_locks_a_run_is_not_refused(call, tmp_path, monkeypatch):
     assert code == 0 and "file system without locks" in err
 
 
+@posix
+def test_a_file_system_without_locks_says_so(tmp_path, monkeypatch):
+    def none(descriptor, operation):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    with (tmp_path / "file").open("w") as file, pytest.raises(OSError, match="not supported"):
+        lock(file.fileno())
+
+
 # --- disks ---------------------------------------------------------------------------------------
 
 
@@ -333,6 +356,103 @@ def test_open_files_are_as_many_after_many_checkpoints(tmp_path, monkeypatch, pl
     assert descriptors.run(Settings(1, 0, tmp_path))["survived"] == 1
 
 
+# --- wrong formulas ------------------------------------------------------------------------------
+
+MUTANTS = [
+    "activations.relu: y > 0.0 -> y >= 0.0",
+    "activations.sigmoid: 1.0 + e -> 1.0 - e",
+    "activations.elu: xp.where(above, 1.0, y + alpha) -> xp.where(above, y + alpha, 1.0)",
+    "activations.softmax: xp.sum(y, axis=-1, keepdims=True) -> xp.sum(y, axis=0, keepdims=True)",
+    "clipping.clip_by_value: namespace(g).clip(g, -limit, limit) -> g",
+    "gates.divide: dx * z -> dx / z",
+    "gates.subtract: (_unbroadcast(dz, shape_x), -_unbroadcast(dz, shape_y)) -> "
+    "(_unbroadcast(dz, shape_x), _unbroadcast(dz, shape_y))",
+    "initializers._uniform: 3.0 * variance -> 3.0 / variance",
+    "initializers.orthogonal: matrices[-2] < matrices[-1] -> matrices[-2] > matrices[-1]",
+    "layers._normalise: var + eps -> eps",
+    "layers.BatchNorm.train: m * mean -> mean",
+    "losses.huber: d - 0.5 * c -> d + 0.5 * c",
+    "losses.hinge: -1.0 / k -> 1.0 / k",
+    "losses.log_cosh: xp.expm1(-2.0 * a) -> xp.exp(-2.0 * a)",
+    "losses.poisson: rate - target -> rate + target",
+    "metrics.root_mean_squared_error: e * e -> e",
+    "optimizers.Adam.rule: xp.sqrt(largest) -> largest",
+    "optimizers.Lion.rule: xp.sign(step) -> step",
+    "regularizers.l2: 2.0 * _upstream(xp, dvalue) -> 3.0 * _upstream(xp, dvalue)",
+    "schedules.Cosine.rate: 1.0 + math.cos(math.pi * now / period) -> 1.0 - math.cos(math.pi * now / period)",
+]
+HIDDEN = "clipping.clip_by_norm: excess <= 1.0 -> excess <= 1.5"  # no example is between the two
+
+
+@posix
+def test_mutants_of_formulas_are_found(tmp_path):
+    examples = [f"anyback/{module}.py" for module in mutation.FORMULAS]
+    found = mutation.hunted(mutation.FORMULAS, examples, tmp_path / "found", only=[*MUTANTS, HIDDEN])
+    by = {mutant.partition(": ")[2]: test for mutant, test in found["mutants"].items()}
+    assert {name for name, test in by.items() if test is None} == {HIDDEN.partition(".")[2]}
+    assert set(by) == {mutant.partition(".")[2] for mutant in [*MUTANTS, HIDDEN]}
+
+
+def test_mutants_that_do_not_count_are_there():
+    for module, changes in mutation.EQUIVALENT.items():
+        tree = ast.parse((ROOT / f"anyback/{module}.py").read_text("utf-8"))
+        every = {(mutant.function, mutant.change) for mutant in mutation.mutants(module, tree)}
+        assert set(changes) <= every and all(changes.values())
+
+
+def test_formulas_are_changed_and_texts_are_not():
+    tree = ast.parse(
+        "def f(x: 'a + b' = 1.0):\n"
+        "    'Return 1 + 1.'\n"
+        "    if x < 0 and not isinstance(x, int | float):\n"
+        "        raise ValueError(f'{x + 1} is not 1' + '!')\n"
+        "    return -xp.maximum(x, axis=-1, keepdims=True)\n"
+    )
+    assert {str(mutant).split(": ", 2)[2] for mutant in mutation.mutants("m", tree)} == {
+        "if x < 0 and (not isinstance(x, int | float)) -> "
+        "if not (x < 0 and (not isinstance(x, int | float)))",
+        "x < 0 and (not isinstance(x, int | float)) -> x < 0 or not isinstance(x, int | float)",
+        "x < 0 and (not isinstance(x, int | float)) -> x < 0",
+        "x < 0 and (not isinstance(x, int | float)) -> not isinstance(x, int | float)",
+        "x < 0 -> x <= 0",
+        "x < 0 -> x > 0",
+        "x < 0 and (not isinstance(x, int | float)) -> x < 0 and isinstance(x, int | float)",
+        "x < 0 -> x < 1",
+        "-xp.maximum(x, axis=-1, keepdims=True) -> xp.maximum(x, axis=-1, keepdims=True)",
+        "xp.maximum(x, axis=-1, keepdims=True) -> xp.minimum(x, axis=-1, keepdims=True)",
+        "xp.maximum(x, axis=-1, keepdims=True) -> xp.maximum(x, axis=0, keepdims=True)",
+        "xp.maximum(x, axis=-1, keepdims=True) -> xp.maximum(x, axis=1, keepdims=True)",
+        "xp.maximum(x, axis=-1, keepdims=True) -> xp.maximum(x, axis=-2, keepdims=True)",
+        "xp.maximum(x, axis=-1, keepdims=True) -> xp.maximum(x, axis=-1, keepdims=False)",
+    }
+
+
+@posix
+def test_processes_that_die_answer_nothing_and_errors_of_ours_are_raised():
+    assert mutation.forked(lambda: 3) == 3
+    assert mutation.forked(lambda: os.kill(os.getpid(), signal.SIGPROF)) is None
+    with pytest.raises(ZeroDivisionError):
+        mutation.forked(lambda: 1 // 0)
+
+
+def test_coverage_is_counted_by_lines_and_branches():
+    def summary(*counts):
+        names = ("covered_lines", "num_statements", "covered_branches", "num_branches")
+        return {"summary": dict(zip(names, counts, strict=True))}
+
+    report = {
+        "files": {"a.py": summary(8, 10, 1, 2), "b.py": summary(0, 0, 0, 0)},
+        "totals": summary(8, 10, 1, 2)["summary"],
+    }
+    row = covered.row("it", report)
+    assert (row["tried"], row["survived"], row["lost"]) == (12, 9, 3)
+    assert row["details"] == {
+        "share, %": 75.0,
+        "least of a file, %": 75.0,
+        "files": ["a.py: 9 of 12", "b.py: 0 of 0"],
+    }
+
+
 # --- the harness ---------------------------------------------------------------------------------
 
 
@@ -359,7 +479,7 @@ def test_what_is_not_as_in_a_run_left_alone_is_found(tmp_path, monkeypatch):
 
 
 def test_the_command_finds_experiments_and_keeps_what_was_tried_before(tmp_path, monkeypatch, capsys):
-    assert {"crash", "descriptors", "disk", "signals"} <= set(__main__.EXPERIMENTS)
+    assert {"covered", "crash", "descriptors", "disk", "mutation", "signals"} <= set(__main__.EXPERIMENTS)
     assert all(signals.WAYS) and not any(name.startswith("_") for name in __main__.EXPERIMENTS)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- measured: reliability -->\n<!-- end: reliability -->\nafter\n")

@@ -164,6 +164,31 @@ def test_options_become_python_numbers() -> None:
     options: dict[str, Any] = {"lr": np.float32(0.5), "every": np.int64(3)}
     assert asdict(Step(**options)) == {"lr": 0.5, "every": 3, "factor": 0.1}
     assert type(Step(**options).lr) is float
+    assert type(Step(**options).every) is int
+
+
+def test_a_warmup_ends_at_exactly_the_rate_of_what_follows() -> None:
+    for steps in range(1, 50):
+        assert Warmup(0.7, steps, start=0.1)(steps) == 0.7
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Step(0.1, every=1, factor=1.0),
+        lambda: Exponential(0.1, factor=1.0),
+        lambda: Polynomial(0.1, 10, end=0.05),
+        lambda: Polynomial(0.1, 10, end=0.1),
+        lambda: Cosine(0.1, 10, floor=0.1),
+        lambda: Warmup(0.1, 10, start=0.5),
+        lambda: Warmup(0.1, 10, start=1.0),
+        lambda: Cyclic(0.1, 0.1),
+        lambda: Cyclic(0.0, 0.1, mode="exp_range", gamma=0.5),
+        lambda: Cyclic(0.0, 0.1, mode="exp_range", gamma=1.0),
+    ],
+)
+def test_options_within_and_at_the_ends_of_their_ranges_are_taken(make: Callable[[], Any]) -> None:
+    assert 0.0 <= make()(3) <= 0.1
 
 
 @pytest.mark.parametrize(
@@ -171,6 +196,34 @@ def test_options_become_python_numbers() -> None:
     [
         (lambda: Constant(0.0), "lr must be positive and finite, got 0.0"),
         (lambda: Constant("x"), "lr must be positive and finite, got 'x'"),  # type: ignore[arg-type]
+        (lambda: Constant(True), "lr must be positive and finite, got True"),
+        (lambda: Constant(math.inf), "lr must be positive and finite, got inf"),
+        (lambda: Step(0.1, every=True), "every must be an integer from 1, got True"),
+        (lambda: Step(0.1, every=2, factor=0.0), r"factor must be in \(0, 1\], got 0.0"),
+        (lambda: Exponential(-0.1, factor=0.5), "lr must be positive and finite, got -0.1"),
+        (lambda: Exponential(0.1, factor=1.5), r"factor must be in \(0, 1\], got 1.5"),
+        (lambda: Exponential(0.1, factor=0.5, every=0), "every must be an integer from 1, got 0"),
+        (lambda: Polynomial(0.0, 10), "lr must be positive and finite, got 0.0"),
+        (lambda: Polynomial(0.1, 10, power=0.0), "power must be positive and finite, got 0.0"),
+        (lambda: Polynomial(0.1, 0), "steps must be an integer from 1, got 0"),
+        (lambda: Polynomial(0.1, 10, end=-0.1), "end must be from 0 to lr = 0.1, got -0.1"),
+        (lambda: Cosine(0.0, 10), "lr must be positive and finite, got 0.0"),
+        (lambda: Cosine(0.1, 0), "period must be an integer from 1, got 0"),
+        (lambda: Warmup(0.0, 10), "then must be positive and finite or a schedule, got 0.0"),
+        (lambda: Warmup(math.inf, 10), "then must be positive and finite or a schedule, got inf"),
+        (lambda: Warmup(0.1, 0), "steps must be an integer from 1, got 0"),
+        (lambda: Warmup(0.1, 10, start=-0.5), r"start must be in \[0, 1\], got -0.5"),
+        (lambda: OneCycle(0.0, 10), "lr must be positive and finite, got 0.0"),
+        (lambda: OneCycle(0.1, 10, div_factor=0.0), "div_factor must be positive and finite, got 0.0"),
+        (lambda: OneCycle(0.1, 0), "steps must be an integer from 1, got 0"),
+        (lambda: OneCycle(0.1, 10, rise=0.0), r"rise must be in \(0, 1\), got 0.0"),
+        (lambda: OneCycle(0.1, 10, three_phase=1), "three_phase must be True or False, got 1"),  # type: ignore[arg-type]
+        (lambda: Cyclic(0.0, 0.0), "high must be positive and finite, got 0.0"),
+        (lambda: Cyclic(0.1, 0.2, up=0), "up must be an integer from 1, got 0"),
+        (lambda: Cyclic(0.1, 0.2, down=0), "down must be an integer from 1, got 0"),
+        (lambda: Cyclic(0.1, 0.2, gamma=0.0), r"gamma must be in \(0, 1\], got 0.0"),
+        (lambda: Cyclic(0.1, 0.2, gamma=1.5), r"gamma must be in \(0, 1\], got 1.5"),
+        (lambda: Piecewise([5], [1.0, math.inf]), r"values must be positive and finite, got \[1.0, inf\]"),
         (lambda: Step(0.1, every=0), "every must be an integer from 1, got 0"),
         (lambda: Step(0.1, every=2.5), "every must be an integer from 1, got 2.5"),  # type: ignore[arg-type]
         (lambda: Step(0.1, every=2, factor=2.0), r"factor must be in \(0, 1\], got 2.0"),
