@@ -450,7 +450,7 @@ def test_an_existing_run_is_never_overwritten(refused, folder, species_run):
     assert "--resume" in refused("train", folder / "species.csv", "--out", species_run)
     assert (species_run / "checkpoint.safetensors").read_bytes() == before
     file = folder / "price.csv"
-    assert f"--out {file} is there already" in refused("train", folder / "species.csv", "--out", file)
+    assert f"--out {file} is a file" in refused("train", folder / "species.csv", "--out", file)
 
 
 def test_runs_of_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
