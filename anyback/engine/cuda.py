@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.engine.fusion import Fused, Kernel, Sight, in_c_order, is_number
+from anyback.engine.fusion import Fused, Kernel, Sight, array_args, in_c_order, is_number
 from anyback.engine.recording import Node
 from anyback.engine.spelling import REDUCTIONS, TYPES, identity, literal, spelled
 
@@ -240,8 +240,7 @@ class _Source:
 
     def _inside(self, node: Node) -> list[Node]:
         """Return the operands that this kernel makes."""
-        args = [arg for arg in node.args if isinstance(arg, Node) and not is_number(arg)]
-        roots = [self.fused.sights.of(arg).root for arg in args]
+        roots = [self.fused.sights.of(arg).root for arg in array_args(node)]
         return [root for root in roots if root in self.kernel.roles]
 
     def _needed(self, nodes: Sequence[Node]) -> set[Node]:
@@ -358,9 +357,8 @@ class _Source:
         """Yield how many elements the arrays have that it goes through."""
         yield self.kernel.size
         for node in self.kernel.roles:
-            for arg in node.args:
-                if isinstance(arg, Node) and not is_number(arg):
-                    yield self._whole(self.fused.sights.of(arg).root)
+            for arg in array_args(node):
+                yield self._whole(self.fused.sights.of(arg).root)
             yield self._whole(node)
 
     def _whole(self, node: Node) -> int:

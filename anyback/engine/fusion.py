@@ -41,7 +41,7 @@ class Sight:
     def along(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the strides when it is broadcast to `shape`, 0 along axes of one element."""
         missing = [0] * (len(shape) - len(self.shape))
-        return (*missing, *_ones_out(self.shape, self.strides))
+        return (*missing, *ones_out(self.shape, self.strides))
 
 
 @dataclass(eq=False)
@@ -81,9 +81,7 @@ class Kernel:
     @property
     def parts(self) -> int:
         """Parts of which each sum is made."""
-        return next(
-            (n.options["parts"] for n in self.roles if n.kind == "reduce" and "parts" in n.options), 1
-        )
+        return next((node.options["parts"] for node in self.roles if "parts" in node.options), 1)
 
 
 @dataclass(frozen=True)
@@ -300,7 +298,7 @@ class _Fusion:
         root = sight.root
         computed = root.kind not in ("input", "constant", "concat", "call") and root not in self.places
         whole = prod(sight.shape) == root.value.size and not sight.offset
-        in_order = sight.along(sight.shape) == _ones_out(sight.shape, in_c_order(sight.shape))
+        in_order = sight.along(sight.shape) == ones_out(sight.shape, in_c_order(sight.shape))
         return computed and whole and in_order and root.value.dtype == joined.value.dtype
 
     def _reduction(self, node: Node) -> Iterator[Node]:
@@ -332,7 +330,7 @@ class _Fusion:
     def _operands(self, node: Node) -> list[Sight]:
         if node.kind == "concat":
             return []
-        return [self.sights.of(arg) for arg in node.args if isinstance(arg, Node) and not is_number(arg)]
+        return [self.sights.of(arg) for arg in array_args(node)]
 
     # --- where each is done -----------------------------------------------------------------------------
 
@@ -395,12 +393,12 @@ class _Fusion:
         strides = sight.along(shape)
         held = "sums" if held == "reduction" else held
         if held == role:
-            return prod(sight.shape) == prod(shape) and strides == _ones_out(shape, in_c_order(shape))
+            return prod(sight.shape) == prod(shape) and strides == ones_out(shape, in_c_order(shape))
         if held == "all" or shape != kernel.shape:
             return False
         kept = [1 if axis in kernel.axes else n for axis, n in enumerate(shape)]
         expected = [0 if axis in kernel.axes else s for axis, s in enumerate(in_c_order(kept))]
-        return strides == _ones_out(kept, expected)
+        return strides == ones_out(kept, expected)
 
     def _sink(self, node: Node) -> None:
         """Compute what only one later kernel needs there, where it need not be stored."""
@@ -444,9 +442,14 @@ class _Fusion:
         return self._returned(node) or any(self.at[reader] != self.at[node] for reader in self.readers[node])
 
 
-def _ones_out(shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
+def ones_out(shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
     """Return strides with 0 along axes of one element."""
     return tuple(s if n > 1 else 0 for n, s in zip(shape, strides, strict=True))
+
+
+def array_args(node: Node) -> list[Node]:
+    """Return the operands that are arrays, without the numbers."""
+    return [arg for arg in node.args if isinstance(arg, Node) and not is_number(arg)]
 
 
 def is_number(arg: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from anyback.engine.fusion import Fused, Kernel, Sight, in_c_order, is_number
+from anyback.engine.fusion import Fused, Kernel, Sight, array_args, in_c_order, ones_out
 from anyback.engine.recording import Node
 
 __all__ = ["Places", "arranged", "place"]
@@ -76,8 +76,8 @@ def _same(fused: Fused, kernel: Kernel, reader: Node, old: Node, new: Node) -> b
     if reader.kind in ("take", "reduce"):
         return False
     shape = reader.value.shape
-    once = tuple(s if n > 1 else 0 for n, s in zip(shape, in_c_order(shape), strict=True))
-    sights = [sight for sight in map(fused.sights.of, _arrays(reader)) if sight.root is old]
+    once = ones_out(shape, in_c_order(shape))
+    sights = [sight for sight in map(fused.sights.of, array_args(reader)) if sight.root is old]
     alike = all((sight.offset, sight.along(shape)) == (0, once) for sight in sights)
     return alike and kernel.roles[reader] == kernel.roles[new] and reader.value.size == new.value.size
 
@@ -130,12 +130,8 @@ def arranged(sizes: dict[Node, int], lives: dict[Node, tuple[int, int]]) -> tupl
     return starts, max(map(stop, starts), default=0)
 
 
-def _arrays(node: Node) -> list[Node]:
-    return [arg for arg in node.args if isinstance(arg, Node) and not is_number(arg)]
-
-
 def _roots(fused: Fused, node: Node) -> list[Node]:
-    return [fused.sights.of(arg).root for arg in _arrays(node)]
+    return [fused.sights.of(arg).root for arg in array_args(node)]
 
 
 def _read(fused: Fused, step: Kernel | Node) -> set[Node]:
