@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyback.names import suggestion
 from anyback.storage import replace, sweep
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ class _Monitor(Callback):
     def improved(self, logs: dict[str, float]) -> bool:
         """Return whether this epoch is the best so far, and count how long there was none."""
         if self.monitor not in logs:
-            raise ValueError(f"monitor must be one of {', '.join(logs)}, got {self.monitor!r}")
+            known = [name for name in logs if name not in ("epoch", "lr")]
+            meant = suggestion(self.monitor, known)
+            raise ValueError(f"monitor must be one of {', '.join(known)}, got {self.monitor!r}{meant}")
         value = self.sign * logs[self.monitor]
         if value < self.best - self.min_delta:
             self.best, self.waited = value, 0
@@ -315,7 +318,7 @@ class NaNGuard(Callback):
         back()
         raise DivergenceError(
             f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: try a lower learning rate, clip_norm, or "
-            f"standardize=True; not finite first in {place}"
+            f"standardize; not finite first in {place}; the trainer has gone back to before it"
         )
 
     def on_fit_end(self, trainer: Trainer) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from numbers import Real
 from typing import Any, TypeAlias
@@ -230,6 +231,12 @@ class Activation(Layer):
     def __post_init__(self) -> None:
         lookup("activation", self.function, activations)
 
+    @property
+    def name(self) -> str:
+        """What its function is called."""
+        function = self.function.func if isinstance(self.function, partial) else self.function
+        return str(getattr(function, "__name__", function))
+
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
         """Find the shape of the outputs by trying: maxout changes it."""
         y, _ = self({}, np.zeros((1, *in_shape)))
@@ -442,11 +449,13 @@ class Sequential(Layer):
     ----------
     layers : iterable of Layer
         In the order of the data's way.
+    in_shape : tuple of int, optional
+        Of one sample; `bind` sets it.
 
     Raises
     ------
     TypeError
-        If an element is no layer.
+        If it is no list of layers, but a layer, or an element is none.
 
     Examples
     --------
@@ -459,6 +468,8 @@ class Sequential(Layer):
 
     def __post_init__(self) -> None:
         given: Iterable[Layer] = self.layers
+        if not isinstance(given, Iterable) or isinstance(self.in_shape, Layer):
+            raise TypeError(f"layers must be a list such as [Dense(8), Activation('relu')], got {given!r}")
         object.__setattr__(self, "layers", tuple(given))
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):

@@ -7,7 +7,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-__all__ = ["closest", "lookup"]
+__all__ = ["lookup", "suggestion"]
 
 
 def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Callable[..., Any]:
@@ -36,25 +36,40 @@ def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Cal
     return name if callable(name) else _find(kind, name, module)
 
 
-def closest(name: str, names: Sequence[str]) -> str:
-    """Return which of `names` was meant: one of the same initials or letters, else the most alike.
+def suggestion(name: str, names: Sequence[str]) -> str:
+    """Return how an error about an unknown name ends: which was meant, or nothing if none is alike.
+
+    Meant are those of the same letters or initials, else those that have the name, or eight letters in a row
+    of it, in theirs, else the most alike.
 
     Examples
     --------
-    >>> closest("mse", ["multiclass_hinge", "mean_squared_error"]), closest("rleu", ["relu", "elu"])
-    ('mean_squared_error', 'relu')
+    >>> names = ["softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", "huber"]
+    >>> suggestion("MSELoss", names), suggestion("hubber", names), suggestion("nothing", names)
+    (": did you mean 'mean_squared_error'?", ": did you mean 'huber'?", '')
+    >>> suggestion("CrossEntropyLoss", names)
+    ": did you mean 'softmax_cross_entropy' or 'binary_cross_entropy'?"
     """
-    import difflib
+    from difflib import SequenceMatcher
 
-    plain = name.lower().replace("_", "").replace("-", "")
+    plain = _letters(name).removesuffix("loss")
+    shared, alike = {}, {}
+    for other in names:
+        letters, initials = _letters(other), "".join(word[0] for word in other.lower().split("_"))
+        match = SequenceMatcher(None, plain, letters)
+        if plain == letters or (len(initials) > 2 and plain.startswith(initials)):
+            return f": did you mean {other!r}?"
+        block = match.find_longest_match().size
+        if block >= 8 or (block == len(plain) > 3) or (len(plain) > 1 and letters.startswith(plain)):
+            shared[other] = block
+        alike[other] = match.ratio()
+    meant = [other for other, block in shared.items() if block == max(shared.values())]
+    meant = meant or [other for other in names if alike[other] == max(alike.values()) > 0.55]
+    return f": did you mean {' or '.join(map(repr, meant))}?" if meant else ""
 
-    def likeness(other: str) -> float:
-        letters = other.lower().replace("_", "")
-        initials = "".join(word[0] for word in other.lower().split("_"))
-        ratio = difflib.SequenceMatcher(None, plain, letters).ratio()
-        return ratio + (plain == initials) + 0.5 * (len(plain) > 3 and plain in letters)
 
-    return max(names, key=likeness)
+def _letters(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 @cache
@@ -62,13 +77,9 @@ def _find(kind: str, name: str, module: ModuleType) -> Callable[..., Any]:
     same = [listed for listed in module.__all__ if listed.lower() == str(name).lower()]
     name = same[0] if len(same) == 1 else name
     if name not in module.__all__:
-        part = [
-            listed for listed in module.__all__ if len(str(name)) > 3 and str(name).lower() in listed.lower()
-        ]
-        meant = part if len(part) > 1 else [closest(str(name), module.__all__)]
+        known = ", ".join(module.__all__)
         raise ValueError(
-            f"{kind} must be one of {', '.join(module.__all__)}, got {name!r}: "
-            f"did you mean {' or '.join(map(repr, meant))}?"
+            f"{kind} must be one of {known}, got {name!r}{suggestion(str(name), module.__all__)}"
         )
     found: Callable[..., Any] = getattr(module, name)
     return found

@@ -120,17 +120,17 @@ def newest(path: str | Path) -> str:
     Raises
     ------
     CheckpointError
-        If none is intact: what is wrong with the newest.
+        If none is intact: what is wrong with each.
     """
-    wrong = None
+    wrong = []
     for file in _versions(os.fspath(path)):
         try:
             read(file)
         except CheckpointError as error:
-            wrong = wrong or error
+            wrong.append(str(error))
         else:
             return file
-    raise wrong or CheckpointError(f"checkpoint {path} is not there")
+    raise CheckpointError("; ".join(wrong) or f"checkpoint {path} is not there")
 
 
 def replace(path: str | Path, data: bytes, *, keep: int = 1, durable: bool = True) -> None:

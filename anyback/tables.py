@@ -29,7 +29,8 @@ _SHIPPED = ("digits", "mnist")
 _SUFFIXES = (".csv", ".tsv", ".npz", ".npy")
 # What people write where a value is missing. Such a cell is no name of a column either.
 _MISSING = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
-_FILL = ": fill it in or remove the row"
+_DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
+_FILL, _POINT = ": fill it in or remove the row", ": write decimals with a point"
 _X_KEYS, _Y_KEYS = ("x_train", "X_train", "x", "X"), ("y_train", "Y_train", "y", "Y")
 _X_TEST_KEYS, _Y_TEST_KEYS = ("x_test", "X_test"), ("y_test", "Y_test")
 
@@ -501,6 +502,11 @@ def _load_text(
                 f"got {cell!r}, which is rounded as {whole[number]} is"
             )
     text = [i for i, number in enumerate(numbers) if number is None]
+    comma = next((i for i in text if _DECIMAL_COMMA.fullmatch(cells[i])), None)
+    if comma is not None and kind != "labels" and classes is None:
+        raise DataError(
+            f"{file}: line {lines[comma]}, {where}: expected a number, got {cells[comma]!r}{_POINT}"
+        )
     if text and len(text) < len(numbers) and kind != "labels" and classes is None:
         # Mixed: the rarer sort is the mistake.
         number = next(i for i in range(len(numbers)) if numbers[i] is not None)
@@ -637,7 +643,7 @@ def _header(first: list[str], second: list[str], wanted_names: Sequence[str | in
     names = [cell.strip() for cell in first]
     wanted = any(isinstance(w, str) and w in names and _number(w) is None for w in wanted_names)
     for name, below in zip(names, second, strict=False):
-        if name.casefold() not in _MISSING and _number(name) is None and _number(below) is not None:
+        if name.casefold() not in _MISSING and not _like_a_number(name) and _like_a_number(below):
             wanted = True
     if not second and all(_number(name) is None for name in names):
         wanted = True
@@ -711,6 +717,10 @@ def _number(cell: str) -> float | None:
         return None
 
 
+def _like_a_number(cell: str) -> bool:
+    return _number(cell) is not None or _DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+
+
 def _column(i: int, header: list[str]) -> str:
     return f"column {header[i]!r}" if header else f"column {i}"
 
@@ -727,8 +737,8 @@ def _bad_cell(
         fault, remedy = "the cell is missing", _FILL
     elif "\0" in cell:
         remedy = ": it holds a NUL, as UTF-16 does: save the file as UTF-8"
-    elif re.fullmatch(r"[-+]?[0-9]+,[0-9]+", cell):
-        remedy = ": write decimals with a point"
+    elif _DECIMAL_COMMA.fullmatch(cell):
+        remedy = _POINT
     elif first:
         remedy = f": drop it with {drop}, or encode it as numbers"
     else:

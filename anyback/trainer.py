@@ -23,7 +23,7 @@ from anyback.data import Scaler, as_inputs, positive, truth
 from anyback.divergence import first_fault
 from anyback.history import History
 from anyback.interrupt import Interrupt
-from anyback.layers import Layer
+from anyback.layers import Activation, Layer, Sequential
 from anyback.names import lookup
 from anyback.objective import Objective, distinct
 from anyback.optimizer import Optimizer
@@ -182,6 +182,14 @@ class Trainer:
         layout = Layout(model.specs())
         if layout.size == 0:
             raise ValueError("model must have parameters to train, got none")
+        last = model
+        while isinstance(last, Sequential) and last.layers:
+            last = last.layers[-1]
+        if isinstance(last, Activation) and last.name == self._loss.link:
+            warnings.warn(
+                f"model ends in {last.name}, which loss {self._loss.name!r} applies by itself: leave it out",
+                stacklevel=2,
+            )
         tallies = Tallies(self._loss, self._metrics, out_shape[0], self.backend)
         w, stats = layout.initial(self.seed)
         # Nothing is assigned before all is known to fit.
@@ -338,7 +346,11 @@ class Trainer:
         try:
             for callback in chain:
                 callback.on_fit_start(self)
-            with Progress(self, plan.batches, epochs, verbose) as progress, Interrupt() as interrupt:
+            with (
+                Progress(self, plan.batches, epochs, verbose) as progress,
+                Interrupt() as interrupt,
+                np.errstate(over="ignore", invalid="ignore"),  # DivergenceError says more
+            ):
                 while self.epoch < epochs and not self.stop:
                     self._train_epoch(plan, chain, progress, interrupt)
         finally:

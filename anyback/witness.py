@@ -132,9 +132,7 @@ class _Observed(Layer):
 
     def __init__(self, layer: Layer, see: Witness, path: str) -> None:
         self.layer, self.see, self.path = layer, see, path
-        function: Any = getattr(layer, "function", "")  # of an Activation
-        function = function.func if isinstance(function, partial) else function
-        kind = f"{type(layer).__name__} {getattr(function, '__name__', function)}".strip()
+        kind = f"{type(layer).__name__} {getattr(layer, 'name', '')}".strip()  # an Activation has one
         self.name = f"layer {path} ({kind})" if path else f"layer ({kind})"
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:

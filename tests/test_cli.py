@@ -399,12 +399,14 @@ def left_behind(run):
     return [file.name for file in run.iterdir() if file.name.startswith(".")]
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(call, folder, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(call, folder, tmp_path, monkeypatch):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    data, options = folder / "species.csv", ("--hidden", "16", "--lr", "0.01")
+    monkeypatch.chdir(folder)
+    data, options = "species.csv", ("--hidden", "16", "--lr", "0.01")
     assert call("train", data, *options, "--epochs", "9", "-q", "--out", whole)[0] == 0
     assert call("train", data, *options, "--epochs", "4", "-q", "--out", halves)[0] == 0
-    code, out, _ = call("train", data, "--resume", halves, "--epochs", "9")
+    monkeypatch.chdir(tmp_path)  # and the data are found again
+    code, out, _ = call("train", "--resume", halves, "--epochs", "9")
     assert code == 0 and "9 of 9" in out
     first, second = weights(whole), weights(halves)
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -412,7 +414,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(call, folder, tmp_path):
     assert histories[0] == histories[1] and len(histories[0]) == 9
     figures = [json.loads((run / "run.json").read_text())["figures"] for run in (whole, halves)]
     assert figures[0] == figures[1]
-    code, out, err = call("train", data, "--resume", halves, "--epochs", "5")
+    code, out, err = call("train", folder / data, "--resume", halves, "--epochs", "5")
     assert code == 0 and "nothing is left to train: 9 epochs done, 5 asked for" in err and "9 of 9" in out
 
 
@@ -818,7 +820,8 @@ def test_ctrl_c_amid_the_imports_is_one_line():
 
 
 def test_usage_errors_are_short(refused):
-    assert "'DATA'" in refused("train")
+    assert "DATA is missing" in refused("train")
+    assert "'DATA'" in refused("evaluate", "a")
     assert "'trian'" in refused("trian", "digits")
     assert "--proba" in refused("predict", "a", "b", "--prob")
     assert "'relux'" in refused("gradcheck", "relux")

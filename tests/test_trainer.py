@@ -845,3 +845,21 @@ def test_a_state_that_is_taken_up_stays_the_caller_s():
     trainer.fit(x, y, epochs=6, verbose=0)
     for name, array in kept.items():
         np.testing.assert_array_equal(state[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("loss, last, units", [
+    ("softmax_cross_entropy", ab.Activation("softmax"), 3),
+    ("softmax_cross_entropy", ab.Sequential([ab.Activation(ab.activations.softmax)]), 3),
+    ("binary_cross_entropy", ab.Activation("sigmoid"), 1),
+])  # fmt: skip
+def test_what_a_loss_applies_by_itself_is_said_at_the_end_of_a_model(loss, last, units):
+    """Twice applied it trains, worse, and without a word."""
+    trainer = ab.Trainer(ab.Sequential([ab.Dense(units), last]), loss, backend="numpy")
+    with pytest.warns(UserWarning, match=f"model ends in .*, which loss '{loss}' applies by itself"):
+        trainer.build(4)
+
+
+def test_what_no_loss_applies_ends_a_model_without_a_word():
+    model = ab.Sequential([ab.Dense(3), ab.Activation("softmax")])
+    ab.Trainer(model, "mean_squared_error", backend="numpy").build(4)
+    ab.Trainer(ab.Sequential([model, ab.Dense(3)]), "softmax_cross_entropy", backend="numpy").build(4)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from anyback.backends.base import Backend, BackendError, first_line
-from anyback.names import closest
+from anyback.names import suggestion
 
 __all__ = ["Backend", "BackendError", "available_backends", "backend", "to_host"]
 
@@ -67,9 +67,9 @@ def backend(name: str | Backend | None = None) -> Backend:
 def _connect(name: str) -> Backend:
     library, _, device = name.partition(":")
     if library not in LIBRARIES:
-        nearest = closest(library, [*LIBRARIES, "auto"])
+        known = [*LIBRARIES, "auto"]
         raise ValueError(
-            f"backend must be one of {', '.join(LIBRARIES)} or auto, got {name!r}: did you mean {nearest!r}?"
+            f"backend must be one of {', '.join(known)}, got {name!r}{suggestion(library, known)}"
         )
     found: Backend = import_module(f"anyback.backends.{library}").connect(device or None)
     return found

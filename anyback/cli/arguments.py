@@ -10,7 +10,7 @@ import typer
 
 from anyback.backends import LIBRARIES
 
-__all__ = ["BackendName", "Data", "Drop", "RunPath", "Target", "named", "option"]
+__all__ = ["BackendName", "Data", "DataOfRun", "Drop", "RunPath", "Target", "named", "option"]
 
 DATA = "Data and target"
 NETWORK = "Network"
@@ -30,15 +30,14 @@ def option(*names: str, panel: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="[bold]digits[/] (ships with anyback), [bold]mnist[/] (downloaded once, 11 MB), a .csv, .tsv, "
-        ".npz or .npy file, or a folder of IDX files.",
-        show_default=False,
-    ),
-]
+_DATA: Any = typer.Argument(
+    metavar="DATA",
+    help="[bold]digits[/] (ships with anyback), [bold]mnist[/] (downloaded once, 11 MB), a .csv, .tsv, "
+    ".npz or .npy file, or a folder of IDX files.",
+    show_default=False,
+)
+Data = Annotated[str, _DATA]
+DataOfRun = Annotated[str | None, _DATA]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder, or a checkpoint in one.", show_default=False)
 ]

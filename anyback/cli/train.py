@@ -15,7 +15,7 @@ from anyback.cli.arguments import (
     NETWORK,
     RUN,
     BackendName,
-    Data,
+    DataOfRun,
     Drop,
     Target,
     named,
@@ -31,11 +31,11 @@ __all__ = ["train"]
     "anyback train digits",
     "anyback train iris.csv --target species --hidden 32 --epochs 200",
     "anyback train prices.csv --target price --loss huber --out runs/prices",
-    "anyback train digits --resume runs/digits-20260101-120000 --epochs 120",
+    "anyback train --resume runs/digits-20260101-120000 --epochs 120",
 )
 def train(
     ctx: typer.Context,
-    data: Data,
+    data: DataOfRun = None,
     target: Target = None,
     drop: Drop = None,
     validation: Annotated[
@@ -220,8 +220,9 @@ def train(
             "--resume",
             panel=RUN,
             metavar="DIR",
-            help="Continue the run in this folder exactly where it stopped. It keeps its options; only "
-            "--epochs (the total), --patience, --keep and --backend may be others.",
+            help="Continue the run in this folder exactly where it stopped. It keeps its data, which need "
+            "not be given, and its options; only --epochs (the total), --patience, --keep and --backend may "
+            "be others.",
         ),
     ] = None,
     keep: Annotated[
@@ -271,6 +272,8 @@ def train(
         keep=keep,
     )
     if resume is None:
+        if data is None:
+            fail("DATA is missing: a file, or digits, as in anyback train digits")
         training.train(options, data, out, backend, quiet, ctx.obj)
         return
     if out is not None:

@@ -65,19 +65,20 @@ def train(
 def resume(
     options: Options,
     given: set[str],
-    data: str,
+    data: str | None,
     run: Path,
     backend: str | None,
     quiet: bool,
     command: list[str],
 ) -> None:
-    """Continue a run where its newest intact checkpoint stands."""
+    """Continue a run where its newest intact checkpoint stands, by default with the data it had."""
     # What is not there is refused when it is opened.
     with folders.claimed(run if run.is_dir() else run.parent) if run.exists() else nullcontext():
         opened = folders.open_run(run, backend)
         if not opened.about:
             fail(f"--resume {run} needs a run folder with a run.json")
         options = options.resumed(opened.about["options"], given, str(run))
+        data = data or opened.data.get("absolute") or opened.data["path"]
         table = read(data, options.target, options.loss, drop=options.drop)
         if fingerprint(table.x, table.y) != opened.data["fingerprint"]:
             fail(
@@ -105,16 +106,14 @@ def _run(
     bar = not quiet and sys.stderr.isatty() and trainer.epoch < options.epochs
     ended, start = "to the end", time.perf_counter()
     try:
-        # Numbers that overflow end in DivergenceError, which says more than a warning.
-        with np.errstate(over="ignore", invalid="ignore"):
-            trainer.fit(
-                *parts.training,
-                epochs=options.epochs,
-                batch_size=options.batch,
-                validation_data=parts.validation,
-                callbacks=_callbacks(folder, options, parts, lines=not quiet and not bar),
-                verbose=int(bar),
-            )
+        trainer.fit(
+            *parts.training,
+            epochs=options.epochs,
+            batch_size=options.batch,
+            validation_data=parts.validation,
+            callbacks=_callbacks(folder, options, parts, lines=not quiet and not bar),
+            verbose=int(bar),
+        )
         if trainer.epoch < options.epochs:
             ended = "stopped early"
     except Interrupted as interrupted:
@@ -123,11 +122,11 @@ def _run(
         about["training"] = _ended("interrupted", trainer, start)
         folders.note_down(folder, about)
         where = f"within epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
-        note(f"interrupted {where}: continue with {_again(about, folder)}")
+        note(f"interrupted {where}: continue with {_again(folder)}")
         raise typer.Exit(128 + interrupted.number) from None
     except KeyboardInterrupt:
         # The trainer may stand in the middle of a step; its file stands between two.
-        left = f"continue with {_again(about, folder)}" if folders.kept(folder) else "nothing is kept"
+        left = f"continue with {_again(folder)}" if folders.kept(folder) else "nothing is kept"
         note(f"interrupted before the batch was over: {left}")
         raise
     except DivergenceError as error:
@@ -153,9 +152,9 @@ def _run(
         summary(about, str(folder))
 
 
-def _again(about: dict[str, Any], folder: Path) -> str:
+def _again(folder: Path) -> str:
     """Return the command that goes on with a run."""
-    return f"anyback train {about['data']['path']} --resume {folder}"
+    return f"anyback train --resume {shlex.quote(str(folder))}"
 
 
 def _ended(how: str, trainer: Trainer, start: float) -> dict[str, Any]:

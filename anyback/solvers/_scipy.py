@@ -12,7 +12,7 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.data import positive
-from anyback.names import closest
+from anyback.names import suggestion
 from anyback.solvers._numbers import above_zero
 
 __all__ = ["Minimum", "run", "solver"]
@@ -69,10 +69,8 @@ def solver(
         raise TypeError(f"method must be a name such as 'L-BFGS-B', got {method!r}")
     names = {name.lower(): name for name in _METHODS}
     if method.lower() not in names:
-        nearest = closest(method, [*_METHODS])
-        raise ValueError(
-            f"method must be one of {', '.join(_METHODS)}, got {method!r}: did you mean {nearest!r}?"
-        )
+        known = ", ".join(_METHODS)
+        raise ValueError(f"method must be one of {known}, got {method!r}{suggestion(method, [*_METHODS])}")
     method = names[method.lower()]
     if not isinstance(options, Mapping | None):
         raise TypeError(f"options must be a mapping such as {{'maxcor': 20}}, got {options!r}")

@@ -212,6 +212,8 @@ FILES: dict[str, tuple[str, str | bytes | None, tuple[str, ...], str]] = {
     "1e999": ("data.csv", ROWS + "1e999,2,a\n", (), "line 42, column 'u': expected a finite number, got inf"),
     "1_000": ("data.csv", ROWS + "1_000,2,a\n", (), "line 42, column 'u': expected a number, got '1_000'"),
     "a decimal comma": ("data.csv", ROWS.replace(",", ";") + "1,5;2;a\n", (), "line 42, column 'u': expected a number, got '1,5': write decimals with a point"),
+    "decimal commas everywhere": ("data.csv", "u;v;y\n1,5;2,0;a\n2,5;1,0;b\n", (), "line 2, column 'u': expected a number, got '1,5': write decimals with a point"),
+    "decimal commas of the target": ("data.csv", "u;y\n1;0,5\n2;0,7\n", (), "line 2, column 'y': expected a number, got '0,5': write decimals with a point"),
     "a quote left open": ("data.csv", ROWS + '"1,2,a\n', (), "line 42: unexpected end of data"),
     "a field too long": ("data.csv", ROWS + "1" * 200_000 + ",2,a\n", (), "line 42: field larger than field limit"),
     "a NUL": ("data.csv", ROWS + "1\0,2,a\n", (), r"line 42, column 'u': expected a number, got '1\\x00'"),

@@ -64,7 +64,7 @@ def planted(draw: random.Random) -> str:
         trainer.fit(x, x[:, 0] * 0, epochs=epochs + 2, **fit)
     except DivergenceError as error:
         words = re.escape(place)
-        if not re.search(rf"after epoch {epochs + 1}: .* batch {batch} of [0-9]+: {words}$", str(error)):
+        if not re.search(rf"after epoch {epochs + 1}: .* batch {batch} of [0-9]+: {words};", str(error)):
             return f"named otherwise: {error}"
         same = all(np.array_equal(value, good[name]) for name, value in trainer.state().items())
         kept = same and trainer.epoch == len(trainer.history) == epochs
