@@ -237,6 +237,8 @@ class Checkpoint(Callback):
             raise ValueError(f"path may have {{epoch}} and {{update}}, got {self.path!r}") from error
         if numbered and keep > 1:
             raise ValueError(f"keep needs a path without {{epoch}} and {{update}}, got {self.path!r}")
+        if updates:  # a hook that has nothing to do would keep many steps from being one call
+            self.on_update = self._at_update  # type: ignore[method-assign]
 
     def on_fit_start(self, trainer: Trainer) -> None:
         folder = os.path.dirname(self.path.format(epoch=0, update=0)) or "."
@@ -244,13 +246,13 @@ class Checkpoint(Callback):
             raise FileNotFoundError(f"path must be in a folder that exists, got {self.path!r}")
         sweep(folder)
 
-    def on_update(self, trainer: Trainer) -> None:
-        # What NaNGuard will refuse at the epoch's end takes no good file's place.
-        if self.updates and trainer.updates % self.updates == 0 and trainer.finite:
-            self._save(trainer)
-
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         if trainer.epoch % self.every == 0:
+            self._save(trainer)
+
+    def _at_update(self, trainer: Trainer) -> None:
+        # What NaNGuard will refuse at the epoch's end takes no good file's place.
+        if trainer.updates % (self.updates or 1) == 0 and trainer.finite:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:

@@ -336,16 +336,19 @@ class Trainer:
                     f"validation_split was {old} and is {new}: validation now has rows that were trained on",
                     stacklevel=2,
                 )
+        settled = self.scaler, self.identity
+        if not settled[1] or plan.identity["data"] == settled[1]["data"]:
+            self._restore_callbacks(chain)  # what they saw of other data says nothing of these
         self.scaler, self.identity = plan.intake.scaler, plan.identity
-        self._restore_callbacks(chain)
         self._plan, self.stop = plan, False
-        if self.epoch < epochs:
-            self.showing_best = False
-            if not any(getattr(callback, "restore_best", False) for callback in chain):
-                self._best = None  # nobody keeps it up to date
         try:
             for callback in chain:
                 callback.on_fit_start(self)
+            settled = self.scaler, self.identity
+            if self.epoch < epochs:
+                self.showing_best = False
+                if not any(getattr(callback, "restore_best", False) for callback in chain):
+                    self._best = None  # nobody keeps it up to date
             with (
                 Progress(self, plan.batches, epochs, verbose) as progress,
                 Interrupt() as interrupt,
@@ -355,6 +358,7 @@ class Trainer:
                     self._train_epoch(plan, chain, progress, interrupt)
         finally:
             self._plan = None
+            self.scaler, self.identity = settled  # those of before, where a callback refused to begin
             self._release()
             with ExitStack() as ends:  # all of them run, whichever raise
                 for callback in reversed(chain):
@@ -376,21 +380,22 @@ class Trainer:
         return self._plan is not None and self._plan.validation is not None
 
     def mark(self) -> Callable[[], None]:
-        """Return a function that brings the run back to where it stands now, as often as it is called."""
-        kept = self._copied(self.state())
-        place = self.epoch, self.batch, self.updates, self.micro, self.lr_factor
+        """Return a function that brings the run back to where it stands now, as often as it is called.
+
+        The best weights and the learning rate's factor stay as callbacks have made them.
+        """
+        kept = {name: self._copy(a) for name, a in self.state().items() if not name.startswith("best.")}
+        place = self.epoch, self.batch, self.updates, self.micro
         rows = len(self.history)
 
         def back() -> None:
+            best = self._best
             self.set_state(kept)
-            self.epoch, self.batch, self.updates, self.micro, self.lr_factor = place
+            self._best = best
+            self.epoch, self.batch, self.updates, self.micro = place
             del self.history.rows[rows:]
 
         return back
-
-    def _copied(self, state: Mapping[str, Array]) -> dict[str, Array]:
-        """Return copies of what steps may overwrite: the best weights are never."""
-        return {name: a if name.startswith("best.") else self._copy(a) for name, a in state.items()}
 
     def first_fault(self) -> str:
         """Train on to the first batch after which a number is not finite, and say where it came from.

@@ -325,6 +325,55 @@ def test_divergence_keeps_the_last_good_epoch(tmp_path):
     np.testing.assert_array_equal(run.weights, reference.weights)
 
 
+def test_divergence_keeps_what_callbacks_made_of_the_epochs_before():
+    """The best weights are those of the last good epoch, and the learning rate's factor stays as it fell."""
+
+    def ended(epochs):
+        run = trainer(lr=lambda t: 0.05 if t < 12 else 1e300)
+        fall = ReduceOnPlateau("loss", factor=0.5, patience=0, mode="max")
+        fit(run, EarlyStopping("loss", patience=9), fall, epochs=epochs)
+        return run
+
+    with pytest.raises(DivergenceError, match="after epoch 5") as error:
+        ended(9)
+    whole, run = ended(4), error.traceback[1].frame.f_locals["run"]
+    assert run.lr_factor == whole.lr_factor == 0.125 and run.showing_best
+    assert run.history.rows == whole.history.rows
+    np.testing.assert_array_equal(run.weights, whole.weights)
+
+
+def test_a_fit_that_a_callback_refuses_changes_nothing():
+    run = trainer(standardize=True)
+    fit(run, EarlyStopping("loss"), epochs=2)
+    before = run.weights, run.showing_best, run.identity, run.scaler
+    with pytest.raises(ValueError, match="needs validation_split"):
+        run.fit(X + 1.0, Y, epochs=9, callbacks=[ReduceOnPlateau("val_loss")], verbose=0)
+    np.testing.assert_array_equal(run.weights, before[0])
+    assert (run.showing_best, run.identity, run.scaler) == before[1:]
+    fresh = trainer(standardize=True)
+    with pytest.raises(ValueError, match="needs validation_split"):
+        fresh.fit(X + 1.0, Y, callbacks=[ReduceOnPlateau("val_loss")], verbose=0)
+    assert fresh.scaler.mean is None
+
+
+def test_what_was_seen_of_other_data_stops_no_fit():
+    run = trainer()
+    fit(run, EarlyStopping("loss", patience=0, mode="max"), epochs=9)
+    done = run.epoch
+    assert done < 9
+    fit(run, EarlyStopping("loss", patience=0, mode="max"), epochs=9)
+    assert run.epoch == done  # the same data
+    run.fit(X + 1.0, Y, epochs=9, callbacks=[EarlyStopping("loss", patience=0, mode="max")], verbose=0)
+    assert run.epoch > done
+
+
+def test_a_checkpoint_of_whole_epochs_looks_at_no_update(tmp_path):
+    """Many steps are then one call."""
+    none = Callback.on_update
+    assert Checkpoint(tmp_path / "a").on_update.__func__ is none
+    assert Checkpoint(tmp_path / "a", updates=2).on_update.__func__ is not none
+
+
 def test_an_epoch_that_was_interrupted_is_gone_back_to():
     run, x = trapped(True, 23)
     stop = Lambda(on_update=lambda t: setattr(t, "stop", t.updates == 1))
