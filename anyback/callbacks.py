@@ -10,12 +10,12 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from anyback.names import suggestion
-from anyback.storage import replace, sweep
+from anyback.storage import rewrite, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +60,9 @@ class Callback:
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         """Run after an epoch; `logs` are its figures, and what is added to them enters the history."""
 
+    def on_stop(self, trainer: Trainer) -> None:
+        """Run where a fit is left within an epoch: by `stop`, by Ctrl-C or by SIGTERM."""
+
     def on_fit_end(self, trainer: Trainer) -> None:
         """Run at every exit from fit, by exception too."""
 
@@ -77,8 +80,10 @@ class _Monitor(Callback):
     def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if patience < 0:
+        if not patience >= 0:
             raise ValueError(f"patience must not be negative, got {patience}")
+        if not math.isfinite(min_delta):
+            raise ValueError(f"min_delta must be finite, got {min_delta}")
         lower = "loss" in monitor or "error" in monitor or "penalty" in monitor
         self.monitor, self.patience, self.min_delta = monitor, patience, abs(min_delta)
         self.sign = 1.0 if mode == "min" or (mode == "auto" and lower) else -1.0
@@ -268,12 +273,11 @@ class CSVLog(Callback):
         self.path = path
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        names = list(dict.fromkeys([*trainer.history.names, *logs]))
         text = io.StringIO()
-        writer = csv.DictWriter(text, names)
+        writer = csv.DictWriter(text, trainer.history.names)
         writer.writeheader()
-        writer.writerows(trainer.history)
-        _put(self.path, text.getvalue())
+        writer.writerows(map(_figures, trainer.history))
+        rewrite(self.path, text.getvalue().encode())
 
 
 class JSONLog(Callback):
@@ -286,14 +290,16 @@ class JSONLog(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         lines = []
-        for row in trainer.history:  # JSON has no NaN
+        for row in map(_figures, trainer.history):  # JSON has no NaN
             figures = {name: value if math.isfinite(value) else None for name, value in row.items()}
             lines.append(json.dumps(figures) + "\n")
-        _put(self.path, "".join(lines))
+        rewrite(self.path, "".join(lines).encode())
 
 
 class NaNGuard(Callback):
     """Raise `DivergenceError` at the end of the first epoch whose loss or state is not finite.
+
+    Where a fit is left within an epoch, by Ctrl-C too, it does so there.
 
     `fit` has one where none is given. It keeps a copy of the state at each epoch's beginning: weights, slots
     and running statistics. The trainer goes back to it, and the epoch is repeated batch by batch, to name the
@@ -311,16 +317,22 @@ class NaNGuard(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
-        if not bad:
-            self._back = trainer.mark()
-            return
-        epoch, back = trainer.epoch, self._back or trainer.mark()
+        if bad:
+            self._go_back(trainer, f"{bad[0]} is {logs[bad[0]]} after epoch {trainer.epoch}")
+        self._back = trainer.mark()
+
+    def on_stop(self, trainer: Trainer) -> None:
+        if not trainer.finite:  # nor is it to be saved
+            self._go_back(trainer, f"the state is not finite within epoch {trainer.epoch + 1}")
+
+    def _go_back(self, trainer: Trainer, what: str) -> NoReturn:
+        back = self._back or trainer.mark()
         back()
         place = trainer.first_fault()
         back()
         raise DivergenceError(
-            f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: try a lower learning rate, clip_norm, or "
-            f"standardize; not finite first in {place}; the trainer has gone back to before it"
+            f"{what}: try a lower learning rate, clip_norm, or standardize; not finite first in {place}; "
+            "the trainer has gone back to before it"
         )
 
     def on_fit_end(self, trainer: Trainer) -> None:
@@ -351,27 +363,20 @@ class Lambda(Callback):
 
     Parameters
     ----------
-    on_fit_start, on_update, on_epoch_end, on_fit_end : callable, optional
+    on_fit_start, on_update, on_epoch_end, on_stop, on_fit_end : callable, optional
         Called as the methods of `Callback` are.
     """
 
     def __init__(self, **functions: Callable[..., None]) -> None:
         for name, function in functions.items():
-            if name not in ("on_fit_start", "on_update", "on_epoch_end", "on_fit_end"):
-                raise TypeError(
-                    f"Lambda takes on_fit_start, on_update, on_epoch_end and on_fit_end, got {name!r}"
-                )
+            if name not in (known := [hook for hook in vars(Callback) if hook.startswith("on_")]):
+                raise TypeError(f"Lambda takes {', '.join(known)}, got {name!r}")
             setattr(self, name, function)
 
 
-def _put(path: str | Path, text: str) -> None:
-    """Write a log anew at once, so that a killed run leaves no half of one."""
-    path = os.path.realpath(path)
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a terminal is written to
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        replace(path, text.encode(), durable=False)
+def _figures(row: dict[str, float]) -> dict[str, float]:
+    """Return figures as a checkpoint keeps them: floats, whatever a callback has added."""
+    return {name: value if name == "epoch" else float(value) for name, value in row.items()}
 
 
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyback import losses, optimizers
 from anyback.arrays import Array
 from anyback.backends import BackendError
 from anyback.backends import backend as find_backend
@@ -20,6 +21,7 @@ from anyback.data import Scaler
 from anyback.describe import describe, restore
 from anyback.history import History
 from anyback.layers import Layer
+from anyback.names import lookup
 from anyback.parameters import Layout
 from anyback.storage import CheckpointError, newest, read, write
 
@@ -47,13 +49,16 @@ def load(kind: type[Trainer], path: str | Path, backend: Any, given: dict[str, A
     """Return the trainer of `path`; see `Trainer.load`."""
     arrays, stored = read(path)
     backend = find_backend(backend)
+    for name, module in ("loss", losses), ("optimizer", optimizers):
+        if isinstance(given[name], str):  # what is given may be wrong where the file is not
+            lookup(name, given[name], module)
     try:
         parts = {name: _part(stored[name], name) if given[name] is None else given[name] for name in _PARTS}
         options = {name: stored[name] for name in ("dtype", "seed", "standardize")}
         trainer = kind(**parts, **options, **stored["limits"], backend=backend)
         _check_size(trainer.model, stored["in_shape"], arrays)
-        _take_up(trainer.build(stored["in_shape"]), arrays, stored)
-    except BackendError:
+        _take_up(trainer.build(stored["in_shape"]), arrays, stored, given["metrics"] is not None)
+    except (BackendError, MemoryError):
         raise
     except Exception as error:  # constructors raise what they like at values that they were never given
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -103,7 +108,9 @@ def _check_size(model: Layer, in_shape: Any, arrays: dict[str, np.ndarray]) -> N
             raise ValueError(f"{name} has shape {arrays[name].shape} where the model needs ({size},)")
 
 
-def _take_up(trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, Any]) -> None:
+def _take_up(
+    trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, Any], other_metrics: bool
+) -> None:
     def put(name: str, like: np.ndarray) -> Array:
         array = arrays[name]
         if array.shape != like.shape or array.dtype.kind != "f":
@@ -116,6 +123,9 @@ def _take_up(trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, 
             raise ValueError(f"{name} must be {expected}, got {stored[name]!r:.80}")
     # The fresh trainer's own state says what shapes and dtypes this backend needs.
     fresh = {name: trainer.backend.to_numpy(value) for name, value in trainer.state(everything=True).items()}
+    if other_metrics and stored["position"][1] == 0:  # between epochs there are no sums yet
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("tally.")}
+        arrays |= {name: array for name, array in fresh.items() if name.startswith("tally.")}
     scaler = {"scaler.mean", "scaler.scale"} if trainer.standardize and stored["fit"] else set()
     missing = sorted({*trainer.state(), *scaler} - arrays.keys())
     unknown = sorted(arrays.keys() - fresh.keys() - scaler)

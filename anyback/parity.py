@@ -13,7 +13,7 @@ import numpy as np
 from anyback import losses
 from anyback.arrays import Array
 from anyback.backends import Backend
-from anyback.callbacks import Callback
+from anyback.callbacks import NaNGuard
 from anyback.data import Scaler, positive
 from anyback.layers import Layer
 from anyback.objective import Objective
@@ -181,7 +181,8 @@ def parity(
     Raises
     ------
     TypeError, ValueError
-        For bad input, as `Trainer` raises them, and for fewer than two backends.
+        For bad input, as `Trainer` raises them, for fewer than two backends, and where the reference leaves
+        the finite numbers.
     BackendError
         If a backend cannot run.
 
@@ -209,7 +210,7 @@ def parity(
     steps = positive("steps", steps)
     if isinstance(backends, str) or len(backends) < 2:
         raise ValueError(f"backends must be two names or more, the reference first, got {backends!r}")
-    if not tolerance >= 0:
+    if not 0 <= tolerance < math.inf:
         raise ValueError(f"tolerance must be a number of ULP, at least 0, got {tolerance!r}")
     trainers = [Trainer(model, loss, optimizer, backend=b, dtype=dtype, seed=seed) for b in backends]
     walks = [_walk(trainer, x, y, steps, batch_size) for trainer in trainers]
@@ -221,6 +222,11 @@ def parity(
     for t in range(1, steps + 1):
         rows = _rows(reference.data[1].shape[0], batch_size, seed, t - 1)
         guide, after = reference.step(state, rows, t)
+        if lost := next((s.operation for s in guide if not np.isfinite(s.value).all()), None):
+            raise ValueError(
+                f"{lost} of {reference.where.name} is not finite in step {t}, and what others compute says "
+                "nothing: take a lower learning rate or fewer steps"
+            )
         for other, walk in zip(others, walks[1:], strict=True):
             compare = partial(_difference, t, other.where.name, np.dtype(dtype))
             seen, _ = other.step(state, rows, t, guide)
@@ -263,12 +269,15 @@ class _Replica:
         tally, word = {"loss": 0.0, "weight": 0.0}, micro_batch_word(self.seed, t - 1)
         at = None if rows is None else where.indices(rows)
         do = observed(self.program, see, self.loss, self.optimizer).step
-        after = where.call(do, w, slots, stats, tally, self.data, self.mask, at, self.optimizer.at(t), word)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers that are lost are looked at
+            after = where.call(
+                do, w, slots, stats, tally, self.data, self.mask, at, self.optimizer.at(t), word
+            )
         return see.seen, rebuilt(after[:3], where.to_numpy)
 
 
-class _Walk(Callback):
-    """Keep the weights after each of some steps."""
+class _Walk(NaNGuard):
+    """Keep the weights after each of some steps, and stop at nothing: numbers that are lost are compared."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -278,6 +287,15 @@ class _Walk(Callback):
         """Copy them to the host."""
         self.weights.append(trainer.backend.to_numpy(trainer.weights))
         trainer.stop = len(self.weights) == self.steps
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Remember nothing to go back to."""
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        """Let it pass."""
+
+    def on_stop(self, trainer: Trainer) -> None:
+        """Let it pass."""
 
 
 def _walk(trainer: Trainer, x: Any, y: Any, steps: int, batch_size: int | None) -> list[np.ndarray]:

@@ -12,7 +12,8 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from itertools import count
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,7 +22,9 @@ from anyback.locks import lock
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FORMAT", "CheckpointError", "newest", "read", "replace", "sweep", "write"]
+    Buffer: TypeAlias = bytes | memoryview
+
+__all__ = ["FORMAT", "CheckpointError", "newest", "read", "replace", "rewrite", "sweep", "versions", "write"]
 
 FORMAT = 1
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
@@ -47,7 +50,7 @@ def write(
         What it holds.
     keep : int
         Files in all: the one of before becomes "name.1.safetensors", that becomes "name.2.safetensors", and
-        so on.
+        so on; with 1 no other file is touched.
 
     Raises
     ------
@@ -56,26 +59,25 @@ def write(
     OSError
         If the file cannot be written.
     """
-    from safetensors.numpy import load, save
+    from safetensors.numpy import save
 
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}")
     # safetensors stores the memory of arrays that are not C-contiguous in the wrong order.
-    arrays = {name: np.array(array, order="C") for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     text = json.dumps({"format": FORMAT, **description})
-    data = _in_order(save(arrays, {"anyback": text, "sha256": _digest(arrays, text)}))
-    stored = load(data)
-    if any(stored[name].tobytes() != array.tobytes() for name, array in arrays.items()):
-        raise CheckpointError(f"checkpoint {path} would not hold what it was given")
-    replace(path, data, keep=keep)
-
-
-def _in_order(data: bytes) -> bytes:
-    """Return a safetensors file with its metadata by name: safetensors writes them as its hashes fall."""
+    data = save(arrays, {"anyback": text, "sha256": _digest(arrays, text)})
     start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
+    header, values = json.loads(data[8:start]), memoryview(data)[start:]
+    for name, array in arrays.items():
+        first, last = header[name]["data_offsets"]
+        if values[first:last] != _memory(array):
+            raise CheckpointError(f"checkpoint {path} would not hold what it was given")
+    # safetensors writes the metadata as its hashes fall; the same run is to write the same bytes.
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the arrays stay aligned
-    return len(text).to_bytes(8, "little") + text + data[start:]
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)  # the arrays stay aligned
+    replace(path, len(head).to_bytes(8, "little") + head, values, keep=keep)
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -123,7 +125,7 @@ def newest(path: str | Path) -> str:
         If none is intact: what is wrong with each.
     """
     wrong = []
-    for file in _versions(os.fspath(path)):
+    for file in versions(path):
         try:
             read(file)
         except CheckpointError as error:
@@ -133,15 +135,15 @@ def newest(path: str | Path) -> str:
     raise CheckpointError("; ".join(wrong) or f"checkpoint {path} is not there")
 
 
-def replace(path: str | Path, data: bytes, *, keep: int = 1, durable: bool = True) -> None:
+def replace(path: str | Path, *data: Buffer, keep: int = 1, durable: bool = True) -> None:
     """Give the file at `path` these bytes at once: a crash leaves the old file or the new one.
 
     Parameters
     ----------
     path : str or Path
         The file, there already or not.
-    data : bytes
-        Its new content.
+    *data : bytes or memoryview
+        Its new content, one piece after the other.
     keep : int
         See `write`.
     durable : bool
@@ -157,35 +159,52 @@ def replace(path: str | Path, data: bytes, *, keep: int = 1, durable: bool = Tru
     folder = folder or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path} needs the folder {folder}, which is not there")
-    # Names of its own for each writer, and never one that is there already.
-    new, old = (os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp") for _ in range(2))
+    new = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")  # each writer has its own
+    older = ""
     try:
         with _created(new) as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
             _let_go(file)
             if keep > 1 and os.path.exists(path):
-                _copy(path, old)
+                older = _older(path, keep)
+                _copy(path, older)
             os.replace(new, path)
-        # Only now, when the new file is there, is an older one given up.
-        if os.path.exists(old):
-            _shift(path, keep)
-            os.replace(old, _older(path, 1))
-        if durable and os.name == "posix":  # elsewhere a folder cannot be opened
+    except BaseException as error:
+        for left in filter(None, (new, older)):
+            with suppress(OSError):
+                os.remove(left)
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
+        raise
+    # Only now, when the new file is there, is an older one given up.
+    if older:
+        _shift(path, keep)
+    if durable and os.name == "posix":  # elsewhere a folder cannot be opened
+        with suppress(OSError):  # nor on some file systems be waited for
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-    except BaseException as error:
-        for temporary in (new, old):
-            with suppress(OSError):
-                os.remove(temporary)
-        if isinstance(error, OSError) and error.errno:
-            raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
-        raise
+
+
+def rewrite(path: str | Path, data: bytes) -> None:
+    """Replace a file, or what a link leads to, without waiting for the disk; write to what is no file.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done; a file of before is then intact.
+    """
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a terminal
+        with open(path, "wb") as file:
+            file.write(data)
+    else:
+        replace(path, data, durable=False)
 
 
 def sweep(folder: str | Path) -> None:
@@ -233,18 +252,27 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
+        digest.update(_memory(array))
     return digest.hexdigest()
+
+
+def _memory(array: np.ndarray) -> memoryview:
+    """Return the bytes of an array in C order, without a copy where they lie so."""
+    plain: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memoryview(plain)
 
 
 def _created(path: str) -> IO[bytes]:
     """Open a new file, locked: that says to `sweep` that its writer lives."""
     # Opened with 0o666 the file gets the permissions that the user's umask leaves.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    file = open(os.open(path, flags, 0o666), "wb")  # noqa: SIM115 - the caller closes it
-    with suppress(OSError):
-        lock(file.fileno())
-    return file
+    while True:
+        file = open(os.open(path, flags, 0o666), "wb")  # noqa: SIM115 - the caller closes it
+        with suppress(OSError):
+            lock(file.fileno())
+        if os.path.exists(path):  # else it was swept before it was locked
+            return file
+        file.close()
 
 
 def _let_go(file: IO[bytes]) -> None:
@@ -254,6 +282,8 @@ def _let_go(file: IO[bytes]) -> None:
 
 
 def _copy(path: str, other: str) -> None:
+    with suppress(FileNotFoundError):
+        os.remove(other)
     try:
         os.link(path, other)
     except OSError:  # a file system without links
@@ -261,10 +291,17 @@ def _copy(path: str, other: str) -> None:
 
 
 def _shift(path: str, keep: int) -> None:
-    """Give each file that was kept before `path` its next older name."""
+    """Bring the newest older file, which has the last number, to the first, and give up those behind it."""
     for number in range(keep - 1, 1, -1):
         with suppress(FileNotFoundError):
             os.replace(_older(path, number - 1), _older(path, number))
+    os.replace(_older(path, keep), _older(path, 1))
+    # It is still there if both names were one file's; and more may have been kept before.
+    with suppress(FileNotFoundError):
+        os.remove(_older(path, keep))
+    with suppress(FileNotFoundError):
+        for number in count(keep + 1):
+            os.remove(_older(path, number))
 
 
 def _older(path: str, number: int) -> str:
@@ -272,8 +309,9 @@ def _older(path: str, number: int) -> str:
     return f"{stem}.{number}{suffix}"
 
 
-def _versions(path: str) -> list[str]:
-    """Return a checkpoint and those that were kept before it, newest first."""
+def versions(path: str | Path) -> list[str]:
+    """Return a checkpoint and those that were kept before it, newest first, as far as they are there."""
+    path = os.fspath(path)
     folder, name = os.path.split(path)
     stem, suffix = map(re.escape, os.path.splitext(name))
     found = {0: path} if os.path.exists(path) else {}

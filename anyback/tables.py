@@ -468,6 +468,11 @@ def _pair(
     classes: Sequence[str] | None,
 ) -> tuple[Array, Array, str, tuple[str, ...] | None]:
     x, y = _same_length(file, arrays, x_key, y_key)
+    if kind in (None, "labels") and y.dtype.kind in "iu":
+        whole = np.unique(y)
+        same = whole[1:][np.diff(whole.astype(np.float64)) == 0]
+        if same.size:  # two classes would be one
+            raise DataError(f"{file}: {y_key}: too many digits for a number, got {same[0]}")
     y = y if y.dtype.kind == "U" else _numbers(file, y, y_key)
     return _inputs(file, x, x_key), *_targets(file, y, kind, classes)
 

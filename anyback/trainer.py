@@ -548,8 +548,10 @@ class Trainer:
                 for hook in hooks:
                     hook(self)
             progress.advance(count)
-            interrupt.check()
-            if self.stop:
+            if self.stop or interrupt.asked:
+                for callback in callbacks:
+                    callback.on_stop(self)
+                interrupt.check()
                 return
         self._end_epoch(plan, callbacks, progress)
 
@@ -615,7 +617,7 @@ class Trainer:
 
     def _lr(self, updates: int) -> float:
         lr = self.optimizer.lr
-        return self.lr_factor * (lr(updates) if callable(lr) else lr)
+        return float(self.lr_factor * (lr(updates) if callable(lr) else lr))
 
     def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
         tally = self._judge(self._tally, self._w, self._stats, self._slots)

@@ -163,6 +163,18 @@ def test_unknown_names_have_a_nearest(name, nearest):
         backend(name)
 
 
+def test_an_assertion_of_jax_is_told_in_one_line(monkeypatch):
+    """As where JAX_PLATFORMS names a GPU that is not there."""
+    jax = pytest.importorskip("jax")
+
+    def devices(platform):
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "devices", devices)
+    with pytest.raises(BackendError, match="^backend 'jax' cannot run with JAX .*: AssertionError$"):
+        importlib.import_module("anyback.backends.jax").connect(None)
+
+
 @pytest.mark.parametrize("name", [3, np, ["numpy"]])
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(TypeError, match="backend must be a name such as"):

@@ -562,3 +562,30 @@ def test_a_right_sum_over_a_wrong_description_is_refused(tmp_path, text):
     data = save(arrays, {"anyback": text, "sha256": storage._digest(arrays, text)})
     (tmp_path / "run").write_bytes(data)
     refused(tmp_path / "run", "truncated, altered, or not of anyback")
+
+
+def test_metrics_that_are_given_take_the_place_of_those_of_the_file(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(24, 3)), np.arange(24) % 2
+    options = {"backend": "numpy", "metrics": ["accuracy"]}
+    trainer = ab.Trainer(ab.MLP([4], 2), "softmax_cross_entropy", **options)
+    trainer.fit(x, y, epochs=2, verbose=0)
+    trainer.save(path := tmp_path / "run")
+    for names in ([], ["accuracy"], ["top_k_accuracy", "accuracy"]):
+        loaded = ab.Trainer.load(path, backend="numpy", metrics=names)
+        loaded.fit(x, y, epochs=3, verbose=0)
+        assert set(loaded.history.last) == {"epoch", "loss", "lr", *names}
+    trainer.fit(x, y, epochs=3, verbose=0)
+    np.testing.assert_array_equal(loaded.weights, trainer.weights)
+    stop = Lambda(on_update=lambda t: setattr(t, "stop", True))
+    trainer.fit(x, y, epochs=4, batch_size=8, callbacks=[stop], verbose=0)
+    trainer.save(path)
+    with pytest.raises(CheckpointError, match="'tally.accuracy'"):  # half an epoch's sums are of the old ones
+        ab.Trainer.load(path, backend="numpy", metrics=[])
+
+
+def test_what_is_wrong_with_what_is_given_is_not_the_files_fault(tmp_path):
+    trainer = ab.Trainer(ab.MLP([4], 1), "huber", backend="numpy").build(3)
+    trainer.save(path := tmp_path / "run")
+    with pytest.raises(ValueError, match="^optimizer must be one of .*did you mean 'Adam'") as error:
+        ab.Trainer.load(path, optimizer="Adamm")
+    assert not isinstance(error.value, CheckpointError)

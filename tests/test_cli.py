@@ -767,8 +767,58 @@ def test_what_describes_a_run_must_be_whole_and_of_that_run(refused, species_run
         (run / "run.json").write_text(text)
         err = refused("evaluate", run, data)
         assert f"{run / 'run.json'} is damaged" in err
-    (run / "run.json").write_text(json.dumps({**about, "outputs": 7}))
-    assert "are not of one run: their losses, outputs or classes differ" in refused("evaluate", run, data)
+    damaged = {"options": {"hidden": 5}}, {"options": {"batch_size": None}}, {"data": {"path": None}}
+    for part in damaged:
+        ((kind, values),) = part.items()
+        changed = {**about[kind], **values}
+        kept = {name: value for name, value in changed.items() if name != "path" or value}
+        (run / "run.json").write_text(json.dumps({**about, kind: kept}))
+        assert "is damaged" in refused("evaluate", run, data)
+    others = {"outputs": 7, "parameters": 1, "optimizer": "SGD", "seed": 9}
+    for name, value in others.items():
+        other = {"options": {**about["options"], name: value}} if name == "seed" else {name: value}
+        (run / "run.json").write_text(json.dumps({**about, **other}))
+        err = refused("evaluate", run, data)
+        assert f"are not of one run: they differ in {name}\n" in err
+
+
+def test_columns_of_another_order_are_not_those_of_a_run(refused, species_run, folder, tmp_path):
+    header, *rows = (folder / "species.csv").read_text().splitlines()
+    first, second, *rest = header.split(",")
+    swapped = tmp_path / "swapped.csv"
+    swapped.write_text("\n".join([",".join([second, first, *rest]), *rows]) + "\n")
+    err = refused("train", swapped, "--resume", species_run, "--epochs", 99)
+    assert "columns in another order, or by other names" in err and f"{first}, {second}" in err
+
+
+def test_held_out_rows_are_checked_before_training(refused, tmp_path):
+    rng = np.random.default_rng(0)
+    data, run = tmp_path / "data.npz", tmp_path / "run"
+    np.savez(data, x=rng.normal(size=(40, 2)), y=np.ones(40), x_test=np.ones((4, 2)), y_test=-np.ones(4))
+    err = refused("train", data, "--loss", "poisson", "--out", run)
+    assert "held-out rows: y must be counts" in err and not run.exists()
+
+
+def test_predictions_replace_a_file_as_a_whole(call, refused, species_run, folder, tmp_path, monkeypatch):
+    for name in ("old.csv", "old.npy"):
+        (out := tmp_path / name).write_text("before")
+
+        def full(*args, **options):
+            raise OSError(28, "no room")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("anyback.storage.os.fsync", full)
+            patched.setattr("anyback.storage.os.replace", full)
+            err = refused("predict", species_run, folder / "species.csv", "--out", out)
+        assert f"{out} cannot be written: no room" in err
+        assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 1
+        out.unlink()
+
+
+def test_help_needs_no_docstrings():
+    code = "from anyback.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-OO", "-c", code, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_checkpoint_alone_is_evaluated(call, folder, tmp_path, monkeypatch):
@@ -793,7 +843,7 @@ def test_what_stops_a_command(call, monkeypatch):
         monkeypatch.setattr("anyback.cli.backends.available_backends", backends)
         return call("backends")
 
-    assert stopped(KeyboardInterrupt())[:2] == (130, "")
+    assert stopped(KeyboardInterrupt()) == (130, "", "error: interrupted\n")
     assert stopped(Abort()) == (130, "", "error: interrupted\n")
     with pytest.raises(RuntimeError, match="ours"):  # no mistake of the user's
         stopped(RuntimeError("ours"))

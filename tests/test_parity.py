@@ -253,6 +253,11 @@ def test_the_report_goes_to_json_and_back():
         ({"steps": 0}, "steps"),
         ({"tolerance": -1.0}, "tolerance must be a number of ULP, at least 0, got -1.0"),
         ({"tolerance": float("nan")}, "got nan"),
+        ({"tolerance": float("inf")}, "got inf"),
+        (
+            {"loss": "mean_squared_error", "y": 1e200 * X[:, :3]},
+            "loss mean_squared_error of numpy is not finite in step 1",
+        ),
         ({"dtype": "float16"}, "got 'float16'"),
         ({"loss": "hubber"}, "did you mean 'huber'"),
         ({"y": Y + 1}, "labels must be integers in [0, 3), got 3"),
@@ -321,6 +326,7 @@ def test_the_command_finds_an_error_and_makes_a_folder(call, tmp_path, monkeypat
         (("--backends", "numpy,numpy", "--hidden", "a"), ("--hidden", "'a'")),
         (("--backends", "numpy,numpy", "--dtype", "float16"), ("dtype", "'float16'")),
         (("--backends", "numpy,numpy", "--tolerance", "-1"), ("tolerance", "-1")),
+        (("--backends", "numpy,"), ("names with commas between them", "'numpy,'")),
     ],
 )
 def test_the_command_names_wrong_input(call, tmp_path, options, parts):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import errno
+import io
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -20,7 +22,7 @@ from conftest import require
 
 import anyback as ab
 from anyback import storage
-from anyback.callbacks import Checkpoint, CSVLog, EarlyStopping, JSONLog, Lambda
+from anyback.callbacks import Checkpoint, CSVLog, DivergenceError, EarlyStopping, JSONLog, Lambda
 from anyback.checkpoint import CheckpointError, newest
 from anyback.interrupt import Interrupted, terminable, terminate
 from anyback.locks import lock
@@ -30,7 +32,7 @@ require("typer")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are no part of the installed package
 pytest.importorskip("benchmarks", reason="the benchmarks are in a checkout only")
-from anyback.cli import app, folder  # noqa: E402
+from anyback.cli import app, door, folder  # noqa: E402
 from benchmarks.reliability import (  # noqa: E402
     Settings,
     __main__,
@@ -177,10 +179,40 @@ def test_the_last_checkpoints_are_kept(tmp_path, monkeypatch, links):
         damage(tmp_path / file)
     assert newest(path) == str(tmp_path / "run.2.safetensors")
     damage(tmp_path / "run.2.safetensors")
-    with pytest.raises(CheckpointError, match=r"run\.safetensors was altered"):
+    each = r"run\.safetensors was altered.*; .*run\.1\.safetensors was altered.*; .*run\.2\.safetensors was"
+    with pytest.raises(CheckpointError, match=each):
         newest(path)
     with pytest.raises(CheckpointError, match="nothing is not there"):
         newest(tmp_path / "nothing")
+
+
+def test_fewer_are_kept_from_now_on(tmp_path):
+    path, own = tmp_path / "run.safetensors", tmp_path / "run.9.safetensors"
+    fit(trainer := made(), Checkpoint(path, keep=4), epochs=5)
+    own.write_bytes(b"of somebody else")
+    fit(trainer, Checkpoint(path, keep=2), epochs=6)
+    files = [path, tmp_path / "run.1.safetensors"]
+    assert sorted(tmp_path.iterdir()) == sorted([*files, own])
+    assert [ab.Trainer.load(file).epoch for file in files] == [6, 5]
+    trainer.save(path)  # keep=1 touches no other file
+    assert sorted(tmp_path.iterdir()) == sorted([*files, own])
+
+
+def test_files_that_are_one_file_are_kept_too(tmp_path):
+    path = tmp_path / "run.safetensors"
+    fit(trainer := made(), Checkpoint(path), epochs=1)
+    os.link(path, tmp_path / "run.1.safetensors")
+    fit(trainer, Checkpoint(path, keep=2), epochs=3)
+    assert {file.name for file in tmp_path.iterdir()} == {"run.safetensors", "run.1.safetensors"}
+    assert ab.Trainer.load(tmp_path / "run.1.safetensors").epoch == 2
+
+
+def test_a_run_keeps_epochs_that_differ(call, tmp_path):
+    """The last save of a run, and a resume with nothing left, repeat no epoch."""
+    checkpoint = begun(call, tmp_path / "run", "--epochs", 3)
+    assert call("--resume", tmp_path / "run", "--epochs", 3)[0] == 0
+    older = checkpoint.with_name("checkpoint.1.safetensors")
+    assert [ab.Trainer.load(file).epoch for file in (checkpoint, older)] == [3, 2]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +227,7 @@ def test_what_cannot_be_kept_is_refused(options, message):
 def test_the_newest_intact_checkpoint_is_resumed(call, tmp_path):
     whole, run = tmp_path / "whole", tmp_path / "run"
     begun(call, whole)
-    begun(call, run, "--keep", 3)
+    begun(call, run, "--keep", 3, "--epochs", 3)
     assert {file.name for file in run.glob("checkpoint*")} == {
         CHECKPOINT,
         "checkpoint.1.safetensors",
@@ -206,6 +238,7 @@ def test_the_newest_intact_checkpoint_is_resumed(call, tmp_path):
     damage(run / "checkpoint.1.safetensors")
     code, err = call("--resume", run, "--epochs", 4)
     assert code == 0 and "checkpoint.2.safetensors, of before it, is taken" in err
+    assert (run / f"{CHECKPOINT}.damaged").exists()  # and pushes no good one out
     first, second = (ab.Trainer.load(newest(path / CHECKPOINT)) for path in (whole, run))
     np.testing.assert_array_equal(first.weights, second.weights)
     assert first.history.rows == second.history.rows
@@ -224,11 +257,44 @@ def test_what_killed_saves_left_is_swept_and_what_lives_is_not(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {other.name, "run"}
 
 
+def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    swept = []
+
+    def late(descriptor):
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            storage.sweep(tmp_path)
+        return lock(descriptor)
+
+    lock = storage.lock
+    monkeypatch.setattr(storage, "lock", late)
+    storage.replace(tmp_path / "run", b"new")
+    assert len(swept) == 1 and [file.name for file in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run").read_bytes() == b"new"
+
+
+def test_a_folder_that_cannot_be_waited_for_is_no_reason_to_fail(tmp_path, monkeypatch):
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    storage.replace(tmp_path / "run", b"new")
+    assert (tmp_path / "run").read_bytes() == b"new"
+
+
 def test_logs_are_replaced_as_a_whole_and_written_to_where_they_are_no_files(tmp_path):
     (tmp_path / "link.csv").symlink_to(tmp_path / "log.csv")
     fit(made(), CSVLog(tmp_path / "link.csv"), JSONLog(os.devnull), epochs=2)
     assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "log.csv").read_text().count("\n") == 3
     assert not os.path.isfile(os.devnull)
+
+
+def test_figures_of_any_kind_of_number_are_logged(tmp_path):
+    add = Lambda(on_epoch_end=lambda trainer, logs: logs.update(a=np.float32(0.5), b=3, c=np.int64(7)))
+    fit(made(), add, CSVLog(tmp_path / "log.csv"), JSONLog(tmp_path / "log.jsonl"), epochs=1)
+    assert (tmp_path / "log.csv").read_text().splitlines()[1].endswith(",0.5,3.0,7.0")
+    assert (tmp_path / "log.jsonl").read_text().endswith('"a": 0.5, "b": 3.0, "c": 7.0}\n')
 
 
 # --- one run a folder ----------------------------------------------------------------------------
@@ -245,6 +311,76 @@ def test_two_runs_in_one_folder_are_refused(call, tmp_path):
             one_line(err, f"{run} is in use by process {os.getpid()} on ")
     assert call("--resume", run, "--epochs", 3) == (0, "")
     assert not (run / ".lock").exists()
+
+
+def test_what_is_no_run_is_left_as_it_is(call, tmp_path):
+    left = tmp_path / f".mine.{'0a' * 6}.tmp"
+    left.write_bytes(b"")
+    (empty := tmp_path / "empty").mkdir()
+    for place in (tmp_path, empty):
+        one_line(call("--resume", place)[1], "is no run folder: it holds no checkpoint.safetensors")
+    assert left.exists() and empty.is_dir()
+    one_line(call("--out", empty, "--lr", "-1")[1], "lr")
+    one_line(call("--out", empty, "--epochs", 0)[1], "epochs")
+    assert empty.is_dir() and not list(empty.iterdir())
+
+
+def test_what_a_resumed_run_was_asked_for_is_kept_when_it_is_killed(call, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    begun(call, run)
+
+    def killed(self, *args, **options):
+        raise MemoryError("as good as a kill")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ab.Trainer, "fit", killed)
+        assert call("--resume", run, "--epochs", 5, "--patience", 7)[0] == 2
+    assert call("--resume", run) == (0, "")
+    assert ab.Trainer.load(run / CHECKPOINT).epoch == 5
+    assert json.loads((run / "run.json").read_text())["options"]["patience"] == 7
+
+
+@posix
+def test_a_run_that_is_interrupted_twice_says_so(call, tmp_path, monkeypatch):
+    """The second time while it saves: the file of before stays."""
+    checkpoint = begun(call, tmp_path / "run")
+    save = ab.Trainer.save
+
+    def interrupted(trainer, *args, **options):
+        if isinstance(sys.exc_info()[1], Interrupted):
+            raise KeyboardInterrupt
+        save(trainer, *args, **options)
+
+    monkeypatch.setattr(ab.Trainer, "save", interrupted)
+    monkeypatch.setattr(EarlyStopping, "on_epoch_end", lambda *args: os.kill(os.getpid(), signal.SIGINT))
+    code, err = call("--resume", checkpoint.parent, "--epochs", 9)
+    assert code == 130 and err.startswith("interrupted before the batch was over, or saved: continue with")
+    assert err.count("\n") == 1 and ab.Trainer.load(checkpoint).epoch == 3
+
+
+@posix
+def test_numbers_that_are_lost_take_no_good_files_place(tmp_path):
+    """Asked to stop within an epoch that has diverged, a run goes back first, and says so."""
+    path = tmp_path / "run"
+
+    def spoil(trainer):
+        if trainer.updates == 8:
+            trainer.set_state({**trainer.state(), "w": trainer.weights * np.inf})
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with terminable(), pytest.raises(DivergenceError, match="the state is not finite within epoch 2: try"):
+        fit(trainer := made(), Checkpoint(path), Lambda(on_update=spoil))
+    assert trainer.finite and (trainer.epoch, trainer.batch) == (1, 0)
+    np.testing.assert_array_equal(trainer.weights, ab.Trainer.load(path).weights)
+
+
+def test_a_message_that_nobody_reads_ends_no_run(monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    door.note("epoch 1 of many")
 
 
 @posix

@@ -117,9 +117,10 @@ def connect(device: str | None) -> Backend:
     platform, _, index = (device or "").partition(":")
     try:
         found = jax.devices(platform or None)[int(index or 0)]
-    except (RuntimeError, ValueError, IndexError) as error:
+    except Exception as error:  # JAX asserts where the platform of its environment is missing
+        name = f"jax:{device}" if device else "jax"
         raise BackendError(
-            f"backend 'jax:{device}' cannot run with JAX {jax.__version__}: {first_line(error)}"
+            f"backend {name!r} cannot run with JAX {jax.__version__}: {first_line(error)}"
         ) from error
     _prefer_traced(jax)
     return JaxBackend(jax, found, f"jax:{device}" if device else "jax")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import typer
@@ -21,6 +22,13 @@ _WRONG_INPUT = (ValueError, TypeError, OSError, MemoryError, BackendError)
 class Door(TyperGroup):
     """The whole program: 0 if it worked, 1 if a run failed, 2 for wrong input, else 128 + the signal."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; newer versions of typer would make an exit without a word of Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(_fail("interrupted", 130)) from None
+
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run a command line and exit; ``ctx.obj`` holds its arguments."""
         standalone = options.pop("standalone_mode", True)
@@ -32,7 +40,7 @@ class Door(TyperGroup):
             code = _fail(error, 2)
         except DivergenceError as error:
             code = _fail(error, 1)
-        except (KeyboardInterrupt, typer.Abort):
+        except typer.Abort:
             code = _fail("interrupted", 130)
         except Exception as error:
             # A usage error: its class belongs to click, or to the copy of click in newer versions of typer.
@@ -53,8 +61,9 @@ def console() -> Any:
 
 
 def note(message: str) -> None:
-    """Print a message, which is no result, on standard error."""
-    print(message, file=sys.stderr)
+    """Print a message, which is no result, on standard error; where it cannot be read, nothing is lost."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def fail(message: str) -> NoReturn:

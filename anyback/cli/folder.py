@@ -18,10 +18,11 @@ import numpy as np
 from anyback import losses
 from anyback.checkpoint import newest
 from anyback.cli.door import fail, note
+from anyback.cli.options import Options
 from anyback.cli.task import Task
 from anyback.locks import lock
 from anyback.objective import Objective
-from anyback.storage import replace, sweep
+from anyback.storage import replace, sweep, versions
 from anyback.trainer import Trainer
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "kept",
     "note_down",
     "open_run",
+    "set_aside",
 ]
 
 CHECKPOINT, _ABOUT, _LOCK = "checkpoint.safetensors", "run.json", ".lock"
@@ -120,9 +122,8 @@ def claimed(folder: Path) -> Iterator[None]:
         finally:
             if os.name == "nt":  # where an open file cannot be removed; elsewhere its lock still holds
                 file.close()
-            with suppress(OSError):  # the folder may be gone or read-only, and one with files stays
+            with suppress(OSError):  # the folder may be gone or read-only
                 path.unlink()
-                folder.rmdir()
 
 
 @contextmanager
@@ -138,11 +139,17 @@ def create(out: Path | None, data: str) -> Iterator[Path]:
     there = f"--out {out} is there already: choose another folder, or continue that run with --resume {out}"
     if out.exists() and not out.is_dir():
         fail(f"--out {out} is a file: choose a folder")
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    with claimed(out):
-        if any(file.name not in _UNFINISHED for file in out.iterdir()):
-            fail(there if kept(out) else f"--out {out} holds other files: choose another folder")
-        yield out
+    try:
+        with claimed(out):
+            if any(file.name not in _UNFINISHED for file in out.iterdir()):
+                fail(there if kept(out) else f"--out {out} holds other files: choose another folder")
+            yield out
+    finally:
+        if made:
+            with suppress(OSError):  # one with files stays
+                out.rmdir()
 
 
 def fresh(name: str) -> Path:
@@ -156,7 +163,7 @@ def fresh(name: str) -> Path:
 
 def kept(folder: Path) -> bool:
     """Whether a run folder holds a checkpoint, the newest or one of before."""
-    return any(folder.glob(_CHECKPOINTS))
+    return bool(versions(folder / CHECKPOINT))
 
 
 def note_down(folder: Path, about: dict[str, Any]) -> None:
@@ -178,8 +185,9 @@ def describe(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         Task(about["loss"], about["outputs"], about["data"]["classes"])
-        if not isinstance(about["options"], dict) or "fingerprint" not in about["data"]:
-            fail("options or fingerprint are missing")
+        if not {"fingerprint", "path"} <= about["data"].keys():
+            fail("the data's fingerprint or path is missing")
+        Options.check(about["options"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         fail(f"{file} is damaged: {error!r:.120}")
     return about
@@ -213,16 +221,33 @@ def _task(trainer: Trainer, about: dict[str, Any]) -> Task:
     outputs = trainer.predict(np.zeros((1, *(trainer.in_shape or ())))).shape[1]
     if about:
         classes = about["data"]["classes"]
-        if (about["loss"], about["outputs"]) != (loss.name, outputs) or (classes and len(classes) < outputs):
-            fail(f"{_ABOUT} and {CHECKPOINT} are not of one run: their losses, outputs or classes differ")
+        seed = about["options"].get("seed", trainer.seed)
+        pairs = {
+            "loss": (about["loss"], loss.name),
+            "outputs": (about["outputs"], outputs),
+            "parameters": (about.get("parameters"), trainer.layout.size),
+            "optimizer": (about.get("optimizer"), type(trainer.optimizer).__name__),
+            "seed": (seed, trainer.seed),
+            "classes": (not classes or len(classes) >= outputs, True),
+        }
+        other = [name for name, (told, held) in pairs.items() if told != held]
+        if other:
+            fail(f"{_ABOUT} and {CHECKPOINT} are not of one run: they differ in {', '.join(other)}")
         return Task(loss.name, outputs, None if classes is None else tuple(classes))
     if loss.targets in ("reals", "counts"):
         return Task(loss.name, outputs, None)
     return Task(loss.name, outputs, tuple(map(str, range(max(outputs, 2)))))
 
 
+def set_aside(run: Run) -> None:
+    """Rename a damaged checkpoint that an older one is taken for: no new one is to push that out."""
+    damaged = run.path.with_name(CHECKPOINT)
+    if run.path != damaged and damaged.exists():
+        os.replace(damaged, damaged.with_name(f"{CHECKPOINT}.damaged"))
+
+
 def discard(folder: Path) -> None:
-    """Remove what a run left that has no checkpoint; its folder, then empty, goes with the lock."""
+    """Remove what a run left that has no checkpoint."""
     for name in _UNFINISHED:
         if name != _LOCK:
             (folder / name).unlink(missing_ok=True)

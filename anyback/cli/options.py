@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from anyback import metrics, optimizers
 from anyback.cli.door import fail
@@ -52,6 +52,13 @@ class Options:
                 fail(f"--{name} must lie in [0, 1), got {getattr(self, name)}")
         if self.keep < 1:
             fail(f"--keep must be at least 1, got {self.keep}")
+
+    @classmethod
+    def check(cls, stored: dict[str, Any]) -> None:
+        """Refuse stored options of other types than these have."""
+        for name, kind in get_type_hints(cls).items():
+            if name in stored and not isinstance(stored[name], kind):
+                fail(f"option {name} is {stored[name]!r}")
 
     def settled(self, *, classes: bool) -> Options:
         """Return the options with those that depend on what is learned: classes or numbers."""

@@ -15,6 +15,7 @@ from anyback.cli.task import Task, read
 from anyback.data import Scaler
 from anyback.layers import MLP
 from anyback.parity import parity as compared
+from anyback.storage import rewrite
 
 __all__ = ["parity"]
 
@@ -27,6 +28,9 @@ def parity(
     """Compare, print and write what was found, and exit with 1 if backends differ."""
     if out is not None and (out.is_file() or any((out / name).exists() for name in (_JSON, _TEXT))):
         fail(f"--out {out} is there already: choose another folder")
+    names = [name.strip() for name in backends.split(",")]
+    if "" in names:
+        fail(f"--backends must be names with commas between them, got {backends!r}")
     table = read(data, options.target, options.loss, drop=options.drop)
     task = Task.of(table, options.loss)
     report = compared(
@@ -34,7 +38,7 @@ def parity(
         Scaler.fit(table.x)(table.x, "float64"),
         task.encode(np.asarray(table.y)),
         loss=task.loss,
-        backends=[name.strip() for name in backends.split(",")],
+        backends=names,
         optimizer=options.make_optimizer(),
         steps=steps,
         batch_size=options.batch,
@@ -45,8 +49,8 @@ def parity(
     print(report)
     folder = folders.fresh("parity") if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _TEXT).write_text(f"{report}\n", encoding="utf-8")
-    (folder / _JSON).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    rewrite(folder / _TEXT, f"{report}\n".encode())
+    rewrite(folder / _JSON, f"{json.dumps(report.to_dict(), indent=1)}\n".encode())
     print(f"run folder: {folder}")
     if report.first is not None:
         raise typer.Exit(1)

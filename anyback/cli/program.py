@@ -32,7 +32,7 @@ def command(*examples: str) -> Callable[[Any], Any]:
 
     def make(function: Any) -> Any:
         # As they stand, the docstring's line ends would break the lines of a terminal of another width.
-        paragraphs = [" ".join(paragraph.split()) for paragraph in function.__doc__.split("\n\n")]
+        paragraphs = [" ".join(paragraph.split()) for paragraph in (function.__doc__ or "").split("\n\n")]
         epilog = "\n\n".join(["[bold]Examples[/]", *examples]) if examples else None
         return app.command(help="\n\n".join(paragraphs), epilog=epilog)(function)
 

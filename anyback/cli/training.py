@@ -7,7 +7,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,9 @@ def resume(
     command: list[str],
 ) -> None:
     """Continue a run where its newest intact checkpoint stands, by default with the data it had."""
-    # What is not there is refused when it is opened.
-    with folders.claimed(run if run.is_dir() else run.parent) if run.exists() else nullcontext():
+    folder = run if run.is_dir() else run.parent
+    # What is no run is refused when it is opened, and nothing of it is touched.
+    with folders.claimed(folder) if folders.kept(folder) else nullcontext():
         opened = folders.open_run(run, backend)
         if not opened.about:
             fail(f"--resume {run} needs a run folder with a run.json")
@@ -85,11 +87,18 @@ def resume(
                 f"{data} is not the data of {run}, which learned from {opened.data['path']}: "
                 "its values differ"
             )
-        task, trainer, folder = opened.task, opened.trainer, opened.path.parent
+        if opened.features and table.features and opened.features != table.features:
+            fail(
+                f"{data} has its columns in another order, or by other names, than {run} learned from: "
+                f"{', '.join(opened.features)}"
+            )
+        task, trainer = opened.task, opened.trainer
         parts = Parts.of(table, task, validation=options.validation, test=options.test, seed=options.seed)
         _mind_the_end(options, trainer)
         options = replace(options, epochs=max(options.epochs, trainer.epoch))
         about = _about(options, data, table, task, trainer, command)
+        folders.note_down(folder, about)
+        folders.set_aside(opened)
         _run(trainer, task, parts, options, folder, about, quiet)
 
 
@@ -104,31 +113,22 @@ def _run(
 ) -> None:
     checkpoint = folder / folders.CHECKPOINT
     bar = not quiet and sys.stderr.isatty() and trainer.epoch < options.epochs
-    ended, start = "to the end", time.perf_counter()
+    start = time.perf_counter()
     try:
-        trainer.fit(
-            *parts.training,
-            epochs=options.epochs,
-            batch_size=options.batch,
-            validation_data=parts.validation,
-            callbacks=_callbacks(folder, options, parts, lines=not quiet and not bar),
-            verbose=int(bar),
-        )
-        if trainer.epoch < options.epochs:
-            ended = "stopped early"
-    except Interrupted as interrupted:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it often comes twice, and saving takes no time
-        trainer.save(checkpoint, keep=options.keep)
-        about["training"] = _ended("interrupted", trainer, start)
-        folders.note_down(folder, about)
-        where = f"within epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
-        note(f"interrupted {where}: continue with {_again(folder)}")
-        raise typer.Exit(128 + interrupted.number) from None
+        with _saved(trainer, options, folder, about, start):
+            trainer.fit(
+                *parts.training,
+                epochs=options.epochs,
+                batch_size=options.batch,
+                validation_data=parts.validation,
+                callbacks=_callbacks(folder, options, parts, lines=not quiet and not bar),
+                verbose=int(bar),
+            )
     except KeyboardInterrupt:
         # The trainer may stand in the middle of a step; its file stands between two.
         left = f"continue with {_again(folder)}" if folders.kept(folder) else "nothing is kept"
-        note(f"interrupted before the batch was over: {left}")
-        raise
+        note(f"interrupted before the batch was over, or saved: {left}")
+        raise typer.Exit(130) from None
     except DivergenceError as error:
         if trainer.epoch:
             raise DivergenceError(f"{error}; the epochs before it are kept in {folder}") from error
@@ -136,7 +136,8 @@ def _run(
     finally:
         if not folders.kept(folder):
             folders.discard(folder)
-    trainer.save(checkpoint, keep=options.keep)
+    ended = "stopped early" if trainer.epoch < options.epochs else "to the end"
+    trainer.save(checkpoint)  # the last epoch's once more, now with the best weights shown
     about["training"] = _ended(ended, trainer, start)
     about["figures"] = {
         name: {"rows": len(x), **trainer.evaluate(x, y)} for name, (x, y) in parts.named().items()
@@ -150,6 +151,24 @@ def _run(
         print(folder)
     else:
         summary(about, str(folder))
+
+
+@contextmanager
+def _saved(
+    trainer: Trainer, options: Options, folder: Path, about: dict[str, Any], start: float
+) -> Iterator[None]:
+    """Save a training that is interrupted after a whole batch, and exit."""
+    try:
+        yield
+    except Interrupted as interrupted:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it often comes twice, and saving takes no time
+        # At an epoch's end it has been saved: then the file of before is still that.
+        trainer.save(folder / folders.CHECKPOINT, keep=options.keep if trainer.batch else 1)
+        about["training"] = _ended("interrupted", trainer, start)
+        folders.note_down(folder, about)
+        where = f"within epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
+        note(f"interrupted {where}: continue with {_again(folder)}")
+        raise typer.Exit(128 + interrupted.number) from None
 
 
 def _again(folder: Path) -> str:
@@ -174,6 +193,7 @@ def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> 
         JSONLog(folder / "history.jsonl"),
         # Braces in a folder's name are no fields of the callback's.
         Checkpoint(str(folder / folders.CHECKPOINT).replace("{", "{{").replace("}", "}}"), keep=options.keep),
+        _HeldOut(parts),
     ]
     callbacks += [EarlyStopping("val_loss", options.patience)] if parts.validation is not None else []
     return [*callbacks, _Lines(options.epochs)] if lines else callbacks
@@ -265,6 +285,21 @@ def _about(
         "versions": {"anyback": __version__, "python": sys.version.split()[0]},
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+class _HeldOut(Callback):
+    """Refuse held-out rows that the loss or the network cannot take before training, not after."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.rows = parts.held_out
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Measure them once."""
+        if self.rows is not None:
+            try:
+                trainer.evaluate(*self.rows)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"held-out rows: {error}") from error
 
 
 class _Lines(Callback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from anyback.cli.parts import held_out
 from anyback.cli.report import figures, per_class
 from anyback.cli.task import columns, flat, read
 from anyback.data import fingerprint
+from anyback.storage import rewrite
 from anyback.tables import load_inputs
 
 __all__ = ["evaluate", "predict"]
@@ -69,11 +71,13 @@ def predict(
     x = _inputs(opened, flat(table.x), table.features, dropped)
     _same_width(opened, x, data)
     if out is not None and out.suffix == ".npy":
-        np.save(out, _array(opened, x, proba), allow_pickle=False)
+        file = io.BytesIO()
+        np.save(file, _array(opened, x, proba), allow_pickle=False)
+        rewrite(out, file.getvalue())
         return
     named = _columns(opened, x, proba)
-    with _opened(out) as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with _opened(out) as text:
+        writer = csv.writer(text, lineterminator="\n")
         writer.writerow(named)
         writer.writerows(zip(*named.values(), strict=True))
 
@@ -133,9 +137,10 @@ def _probabilities(run: Run, x: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _opened(out: Path | None) -> Iterator[TextIO]:
-    """Open the file, or take standard output."""
+    """Take standard output, or what the file is rewritten with in the end."""
     if out is None:
         yield sys.stdout
     else:
-        with out.open("w", newline="", encoding="utf-8") as file:
-            yield file
+        text = io.StringIO(newline="")
+        yield text
+        rewrite(out, text.getvalue().encode())
