@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from anyback.names import suggestion
-from anyback.storage import rewrite, sweep
+from anyback.storage import append, rewrite, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,36 +264,59 @@ class Checkpoint(Callback):
         trainer.save(self.path.format(epoch=trainer.epoch, update=trainer.updates), keep=self.keep)
 
 
-class CSVLog(Callback):
-    """Write the history to a CSV file, anew after each epoch: one row an epoch, one column a figure."""
+class _Log(Callback):
+    """Write the history to a file: anew at a fit's first epoch and for a new column, else one row more."""
 
     order = 50
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
+        self._rows = -1
+        self._names: list[str] = []
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._rows = -1
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        history = trainer.history
+        if self._rows == len(history) - 1 and logs.keys() <= {*self._names} and os.path.exists(self.path):
+            append(self.path, self._text([logs]).encode())
+        else:
+            self._names = history.names
+            rewrite(self.path, self._text(history.rows, head=True).encode())
+        self._rows = len(history)
+
+    def _text(self, rows: list[dict[str, float]], head: bool = False) -> str:
+        raise NotImplementedError
+
+
+class CSVLog(_Log):
+    """Write the history to a CSV file, after each epoch: one row an epoch, one column a figure.
+
+    What callbacks of a higher order add to an epoch's figures is not in it.
+    """
+
+    def _text(self, rows: list[dict[str, float]], head: bool = False) -> str:
         text = io.StringIO()
-        writer = csv.DictWriter(text, trainer.history.names)
-        writer.writeheader()
-        writer.writerows(map(_figures, trainer.history))
-        rewrite(self.path, text.getvalue().encode())
+        writer = csv.DictWriter(text, self._names)
+        if head:
+            writer.writeheader()
+        writer.writerows(map(_figures, rows))
+        return text.getvalue()
 
 
-class JSONLog(Callback):
-    """Write the history to a JSON Lines file, anew after each epoch: one object an epoch."""
+class JSONLog(_Log):
+    """Write the history to a JSON Lines file, after each epoch: one object an epoch.
 
-    order = 50
+    A figure that is not finite is null. What callbacks of a higher order add is not in it.
+    """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = path
-
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        lines = []
-        for row in map(_figures, trainer.history):  # JSON has no NaN
-            figures = {name: value if math.isfinite(value) else None for name, value in row.items()}
-            lines.append(json.dumps(figures) + "\n")
-        rewrite(self.path, "".join(lines).encode())
+    def _text(self, rows: list[dict[str, float]], head: bool = False) -> str:
+        finite = (
+            {name: value if math.isfinite(value) else None for name, value in _figures(row).items()}
+            for row in rows
+        )
+        return "".join(json.dumps(row) + "\n" for row in finite)
 
 
 class NaNGuard(Callback):

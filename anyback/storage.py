@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
     Buffer: TypeAlias = bytes | memoryview
 
-__all__ = ["FORMAT", "CheckpointError", "newest", "read", "replace", "rewrite", "sweep", "versions", "write"]
+__all__ = [
+    "FORMAT",
+    "CheckpointError",
+    "append",
+    "newest",
+    "read",
+    "replace",
+    "rewrite",
+    "sweep",
+    "versions",
+    "write",
+]
 
 FORMAT = 1
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
@@ -205,6 +216,21 @@ def rewrite(path: str | Path, data: bytes) -> None:
             file.write(data)
     else:
         replace(path, data, durable=False)
+
+
+def append(path: str | Path, data: bytes) -> None:
+    """Add bytes to a file, by one write that a kill does not cut where they are few.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done.
+    """
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
 
 
 def sweep(folder: str | Path) -> None:

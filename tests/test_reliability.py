@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import errno
 import io
 import json
@@ -288,6 +289,30 @@ def test_logs_are_replaced_as_a_whole_and_written_to_where_they_are_no_files(tmp
     fit(made(), CSVLog(tmp_path / "link.csv"), JSONLog(os.devnull), epochs=2)
     assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "log.csv").read_text().count("\n") == 3
     assert not os.path.isfile(os.devnull)
+
+
+def test_logs_grow_by_a_row_and_are_written_anew_for_a_new_column(tmp_path, monkeypatch):
+    anew, log = [], tmp_path / "log.csv"
+    rewrite = storage.rewrite
+    monkeypatch.setattr(
+        "anyback.callbacks.rewrite", lambda path, data: (anew.append(path), rewrite(path, data))
+    )
+    trainer = made()
+    fit(trainer, CSVLog(log), epochs=4)
+    assert anew == [log] and log.read_text().count("\n") == 5
+    add = Lambda(on_epoch_end=lambda trainer, logs: trainer.epoch > 6 and logs.update(more=1.0))
+    fit(trainer, add, CSVLog(log), epochs=9)
+    assert anew == [log] * 3  # the fit's first epoch, and the seventh
+    rows = list(csv.DictReader(log.read_text().splitlines()))
+    assert [row["more"] for row in rows] == [""] * 6 + ["1.0"] * 3
+    assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
+    monkeypatch.setattr("anyback.storage.open", refused, raising=False)
+    with pytest.raises(OSError, match="log.csv cannot be written: no room"):
+        storage.append(log, b"more")
+
+
+def refused(*args, **options):
+    raise OSError(errno.ENOSPC, "no room")
 
 
 def test_figures_of_any_kind_of_number_are_logged(tmp_path):

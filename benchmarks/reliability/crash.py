@@ -1,8 +1,9 @@
 """SIGKILL at random moments: every run that is gone on with ends in the bits of one that was left alone.
 
 A third of the kills comes at any moment of the process, a third at a moment of training, and a third while a
-checkpoint is written, which is seen by its temporary file. Each is followed by going on to the end; of every
-fourth, the process that goes on is killed too.
+checkpoint is written, which is seen by its temporary file. After each, every checkpoint must be intact, the
+newest as new as the history, and the run is gone on with to its end; of every fourth, the process that goes
+on is killed too.
 """
 
 from __future__ import annotations
@@ -23,22 +24,26 @@ MOMENTS = ("any moment", "while training", "while writing")
 def run(settings: Settings) -> list[dict[str, Any]]:
     draw = random.Random(settings.seed)
     began = time.perf_counter()
-    whole = left_alone(settings.folder / "whole")
+    whole = left_alone(Run(settings.folder / "whole"))
     took = time.perf_counter() - began
     kills: Counter[str] = Counter()
     survived: Counter[str] = Counter()
-    cut, before, why = 0, 0, []
+    cut: Counter[str] = Counter()
+    before: Counter[str] = Counter()
+    why = []
     while kills.total() < settings.kills:
         trial = Run(settings.folder / "trial")
-        moments = []
+        moments, problem = [], None
         for _ in range(1 if draw.random() < 0.75 else 2):
+            left = set(trial.temporaries(CHECKPOINT))
             process = trial.start()
             moment = MOMENTS[(kills.total() + len(moments)) % len(MOMENTS)]
             if killed(process, trial, moment, took, draw):
                 moments.append(moment)
-                cut += bool(trial.temporaries(CHECKPOINT))
-                before += not trial.checkpoint.exists()
-        problem = trial.unlike(whole) if moments else None
+                cut[moment] += bool(set(trial.temporaries(CHECKPOINT)) - left)
+                before[moment] += not trial.checkpoint.exists()
+                problem = problem or trial.lost()
+        problem = problem or (trial.unlike(whole) if moments else None)
         kills.update(moments)
         survived.update(() if problem else moments)
         if problem:
@@ -47,15 +52,17 @@ def run(settings: Settings) -> list[dict[str, Any]]:
         shutil.rmtree(trial.folder, ignore_errors=True)
         if moments:
             settings.say(f"{kills.total()} of {settings.kills} kills, {survived.total()} survived")
-    rows = [
-        outcome(f"SIGKILL, {moment}", survived[moment], kills[moment] - survived[moment])
+    problems = {"problems": why} if why else {}
+    return [
+        outcome(
+            f"SIGKILL, {moment}",
+            survived[moment],
+            kills[moment] - survived[moment],
+            **{"before the first checkpoint": before[moment], "left a temporary file": cut[moment]},
+            **problems,
+        )
         for moment in MOMENTS
     ]
-    rows[-1]["details"]["left a temporary file"] = cut
-    rows[0]["details"]["before the first checkpoint"] = before
-    for row in rows:
-        row["details"] |= {"problems": why} if why else {}
-    return rows
 
 
 def killed(process: subprocess.Popen[str], trial: Run, moment: str, took: float, draw: random.Random) -> bool:

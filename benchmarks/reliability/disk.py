@@ -32,7 +32,7 @@ class Absent(Exception):
 
 
 def run(settings: Settings) -> list[dict[str, Any]]:
-    whole = left_alone(settings.folder / "whole")
+    whole = left_alone(Run(settings.folder / "whole"))
     rows = []
     for name, broken in WAYS.items():
         folder = settings.folder / broken.__name__
@@ -93,14 +93,23 @@ def read_only(folder: Path, whole: Run) -> str | None:
 
 def forbidden(folder: Path, whole: Run) -> str | None:
     """The folder's permissions forbid writing."""
-    if sys.platform == "win32":
-        raise Absent("Windows has other permissions")
-    if os.geteuid() == 0 and subprocess.run([sys.executable, "-c", BOUND], capture_output=True).returncode:
-        raise Absent("permissions do not bind root")
-    trial = _begun(folder)
+    bound, trial = _bound(), _begun(folder)
     trial.folder.chmod(0o555)
     try:
-        problem = _refused(trial, replace(trial, before=BOUND if os.geteuid() == 0 else "").start())
+        problem = _refused(trial, replace(trial, before=bound).start())
+    finally:
+        trial.folder.chmod(0o755)
+    return problem or trial.unlike(whole)
+
+
+def forbidding(folder: Path, whole: Run) -> str | None:
+    """The folder's permissions are changed while the run trains."""
+    bound, trial = _bound(), _begun(folder)
+    process = replace(trial, before=bound).start()
+    wait_for(lambda: trial.epoch() > BEGUN, process)
+    trial.folder.chmod(0o555)
+    try:
+        problem = _refused(trial, process, same=False)
     finally:
         trial.folder.chmod(0o755)
     return problem or trial.unlike(whole)
@@ -121,8 +130,20 @@ WAYS = {
     "disk fills up in training": filling,
     "disk read-only": read_only,
     "folder's permissions": forbidden,
+    "permissions taken in training": forbidding,
     "folder vanishes in training": vanishing,
 }
+
+
+def _bound() -> str:
+    """Return code after which permissions bind the process, root's too."""
+    if sys.platform == "win32":
+        raise Absent("Windows has other permissions")
+    if os.geteuid() != 0:
+        return ""
+    if subprocess.run([sys.executable, "-c", BOUND], capture_output=True).returncode:
+        raise Absent("permissions do not bind root")
+    return BOUND
 
 
 def _begun(folder: Path) -> Run:
