@@ -649,6 +649,42 @@ def test_what_is_not_as_in_a_run_left_alone_is_found(tmp_path, monkeypatch):
     assert other.unlike(whole) == "another history.csv"
 
 
+def test_what_a_stop_has_lost_is_found(tmp_path):
+    run = _runs.Run(tmp_path)
+    assert run.lost() is None and run.position() == (0, 0)
+    fit(made(), Checkpoint(run.checkpoint, keep=2), JSONLog(run.folder / "history.jsonl"))
+    assert run.lost() is None and run.position() == (3, 0)
+    older = run.folder / "checkpoint.1.safetensors"
+    os.replace(older, run.checkpoint)
+    assert run.lost() is None  # the history is ahead by one
+    run.checkpoint.unlink()
+    assert run.lost() == "2 finished epochs are not in the checkpoint"
+    for file in (run.checkpoint, older):
+        fit(made(), Checkpoint(run.checkpoint, keep=2))
+        damage(file)
+        assert f"{file} was altered" in run.lost()
+
+
+def test_what_a_signal_saves_is_compared_with_what_is_said(tmp_path):
+    """A run that says that it is saved and is not, or is and says that it is not, is lost."""
+
+    def wrong(said, code=130):
+        return signals.wrong(_runs.Run(tmp_path), signal.SIGINT, code, said)
+
+    before = "interrupted before the batch was over, or saved: continue with it\n"
+    fit(made(), Checkpoint(tmp_path / CHECKPOINT))
+    assert wrong("interrupted after epoch 3: continue with it\n") is None
+    assert "has saved batch 0 after epoch 3" in wrong("interrupted within epoch 3: continue with it\n")
+    assert "has saved batch 0" in wrong("interrupted after epoch 2: continue with it\n")
+    assert "says otherwise" in wrong("") and "exits with 143" in wrong("", 143)
+    assert wrong(before) is None
+    trainer = made()
+    fit(trainer, Lambda(on_update=lambda t: setattr(t, "stop", t.updates == 8)))
+    trainer.save(tmp_path / CHECKPOINT)
+    assert wrong("interrupted within epoch 2: continue with it\n") is None
+    assert "has saved what" in wrong(before)
+
+
 def test_the_command_finds_experiments_and_keeps_what_was_tried_before(tmp_path, monkeypatch, capsys):
     assert {"covered", "crash", "descriptors", "disk", "mutation", "signals"} <= set(__main__.EXPERIMENTS)
     assert all(signals.WAYS) and not any(name.startswith("_") for name in __main__.EXPERIMENTS)

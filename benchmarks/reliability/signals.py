@@ -19,6 +19,7 @@ from benchmarks.reliability._runs import Run, ended, left_alone, wait_for
 
 LIMIT = 2.0
 SLOW = ("--hidden", "512,512", "--batch-size", "full", "--patience", "1000", "--backend", "numpy")
+SAVED = re.compile(r"interrupted (within|after) epoch (\d+): continue with .*\n$")
 WAYS = {
     "SIGTERM": [signal.SIGTERM],
     "Ctrl-C": [signal.SIGINT],
@@ -68,20 +69,24 @@ def _stopped(
         time.sleep(0.002 if len(signals) == 1 else draw.uniform(0.002, 0.02))
     code, err = ended(process)
     took = time.perf_counter() - began
-    saved = re.match(r"interrupted (within|after) epoch (\d+): continue with .*\n$", err)
-    if saved and len(signals) > 1:
+    if len(signals) > 1 and SAVED.match(err):
         return None, None  # the second came when the first had ended the run
-    if code != 128 + signals[0]:
-        return took, f"exits with {code}: {err.strip()}"
+    problem = wrong(trial, signals[0], code, err)
+    return took, problem or (f"took {took:.1f} s" if took > LIMIT else None)
+
+
+def wrong(trial: Run, number: int, code: int, err: str) -> str | None:
+    """Return what is wrong with how a run ended that was asked to, by its status, words and checkpoint."""
+    saved = SAVED.match(err)
+    if code != 128 + number:
+        return f"exits with {code}: {err.strip()}"
     if err.count("\n") != 1 or not (saved or err.startswith("interrupted before the batch was over")):
-        return took, f"says otherwise: {err.strip()}"
+        return f"says otherwise: {err.strip()}"
     if problem := trial.lost():
-        return took, problem
+        return problem
+    epoch, batch = trial.position()
     if saved:
         within, told = saved[1] == "within", int(saved[2])
-        epoch, batch = trial.position()
         if (epoch + within, batch > 0) != (told, within):
-            return took, f"says {err.strip()}, and has saved batch {batch} after epoch {epoch}"
-    elif trial.position()[1]:
-        return took, "has saved what it says that it has not"
-    return took, f"took {took:.1f} s" if took > LIMIT else None
+            return f"says {err.strip()}, and has saved batch {batch} after epoch {epoch}"
+    return None if saved or not batch else "has saved what it says that it has not"
