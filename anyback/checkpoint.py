@@ -57,7 +57,12 @@ def load(kind: type[Trainer], path: str | Path, backend: Any, given: dict[str, A
         options = {name: stored[name] for name in ("dtype", "seed", "standardize")}
         trainer = kind(**parts, **options, **stored["limits"], backend=backend)
         _check_size(trainer.model, stored["in_shape"], arrays)
-        _take_up(trainer.build(stored["in_shape"]), arrays, stored, given["metrics"] is not None)
+        trainer.build(stored["in_shape"])
+        if given["metrics"] is not None and stored["position"][1] == 0:  # between epochs there are no sums
+            arrays = {name: array for name, array in arrays.items() if not name.startswith("tally.")}
+            zeros = {name: array for name, array in trainer.state().items() if name.startswith("tally.")}
+            arrays |= {name: backend.to_numpy(array) for name, array in zeros.items()}
+        _take_up(trainer, arrays, stored)
     except (BackendError, MemoryError):
         raise
     except Exception as error:  # constructors raise what they like at values that they were never given
@@ -108,9 +113,7 @@ def _check_size(model: Layer, in_shape: Any, arrays: dict[str, np.ndarray]) -> N
             raise ValueError(f"{name} has shape {arrays[name].shape} where the model needs ({size},)")
 
 
-def _take_up(
-    trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, Any], other_metrics: bool
-) -> None:
+def _take_up(trainer: Trainer, arrays: dict[str, np.ndarray], stored: dict[str, Any]) -> None:
     def put(name: str, like: np.ndarray) -> Array:
         array = arrays[name]
         if array.shape != like.shape or array.dtype.kind != "f":
@@ -123,9 +126,6 @@ def _take_up(
             raise ValueError(f"{name} must be {expected}, got {stored[name]!r:.80}")
     # The fresh trainer's own state says what shapes and dtypes this backend needs.
     fresh = {name: trainer.backend.to_numpy(value) for name, value in trainer.state(everything=True).items()}
-    if other_metrics and stored["position"][1] == 0:  # between epochs there are no sums yet
-        arrays = {name: array for name, array in arrays.items() if not name.startswith("tally.")}
-        arrays |= {name: array for name, array in fresh.items() if name.startswith("tally.")}
     scaler = {"scaler.mean", "scaler.scale"} if trainer.standardize and stored["fit"] else set()
     missing = sorted({*trainer.state(), *scaler} - arrays.keys())
     unknown = sorted(arrays.keys() - fresh.keys() - scaler)

@@ -31,12 +31,16 @@ def on_numpy(monkeypatch):
 
 @pytest.mark.parametrize("name", data.REFUSED)
 def test_the_library_refuses_and_names(name):
-    assert data.refusal(name) is None
+    assert tried(data.refusal(name)) is None
 
 
 @pytest.mark.parametrize("name", data.TAKEN)
 def test_the_library_takes_what_equals_a_reference(name):
-    assert data.difference(name) is None
+    assert tried(data.difference(name)) is None
+
+
+def tried(found):
+    return pytest.skip(found) if found == data.ABSENT else found
 
 
 @pytest.mark.parametrize("name", data.FILES)

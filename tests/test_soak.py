@@ -53,7 +53,7 @@ def test_threads_that_disturb_each_other_are_seen():
 def test_hashes_of_other_seeds_write_the_same_bytes(tmp_path):
     require("typer")
     row = soak.hashed(tmp_path, 2)
-    assert row["survived"] == row["tried"] == 2, row
+    assert row["survived"] == row["tried"] == 1, row
 
 
 def test_a_checkpoint_saved_again_has_the_same_bytes(tmp_path):

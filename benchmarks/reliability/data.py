@@ -171,6 +171,7 @@ TAKEN: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 
 # --- the command line -----------------------------------------------------------------------------
 
+ABSENT = "of PyTorch or JAX, which is not installed"
 ROWS = "u,v,kind\n" + "".join(f"{i % 7},{i % 5},{'ab'[i % 2]}\n" for i in range(40))
 N, TWO = np.arange(120.0).reshape(40, 3) % 7, np.arange(40) % 2
 
@@ -297,7 +298,7 @@ def refusal(name: str) -> str | None:
     except (TypeError, ValueError, RuntimeError) as error:
         return _unlike(str(error), expected)
     except ImportError:
-        return None
+        return ABSENT
     except Exception as error:
         return f"untyped: {error!r}"
     return "taken without a word"
@@ -309,7 +310,7 @@ def difference(name: str) -> str | None:
     try:
         got, wanted = given(), reference()
     except ImportError:
-        return None
+        return ABSENT
     same = got.shape == wanted.shape and np.allclose(got, wanted, rtol=1e-12, atol=1e-14)
     return None if same and np.isfinite(got).all() else f"weights differ by {np.abs(got - wanted).max():.1e}"
 
@@ -469,8 +470,10 @@ def run(settings: Settings) -> list[dict[str, Any]]:
         os.environ |= {} if chosen is None else {"ANYBACK_BACKEND": chosen}
     rows = []
     for name, found in tables.items():
-        wrong = {case: why for case, why in found.items() if why}
-        rows.append(outcome(name, len(found) - len(wrong), len(wrong), **wrong))
+        tried = {case: why for case, why in found.items() if why != ABSENT}
+        wrong = {case: why for case, why in tried.items() if why}
+        less = {"skipped": ABSENT} if len(tried) < len(found) else {}
+        rows.append(outcome(name, len(tried) - len(wrong), len(wrong), **wrong, **less))
     errors = [worst(name, dtype) for name in EXACT for dtype in ("float32", "float64")]
     far = sum(not units < 16 for units in errors)
     most = {"largest error, in the last place": round(max(errors), 1)}

@@ -88,8 +88,11 @@ def run(settings: Settings) -> list[dict[str, Any]]:
         return [outcome("networks made up", 0, 0, skipped="hypothesis is not installed")]
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     rows = [
-        tried(f"networks on {name}, saved and loaded", partial(loads_elsewhere, name), settings)
-        for name in filter(find_spec, BACKENDS)
+        tried(row, partial(loads_elsewhere, name), settings)
+        if find_spec(name)
+        else outcome(row, 0, 0, skipped=f"{name} is not installed")
+        for name in BACKENDS
+        for row in [f"networks on {name}, saved and loaded"]
     ]
     rows.append(tried("networks resumed", resumes, settings))
     return [*rows, tried("networks in a population", stacks, settings)]
@@ -99,11 +102,16 @@ def tried(name: str, holds: Callable[[Case], None], settings: Settings) -> dict[
     """Try so many cases, and of those that fail return the simplest."""
     import hypothesis
 
-    passed, problems = [], []
+    passed, failed, problems = [], [], []
 
     def one(case: Case) -> None:
-        holds(case)
-        passed.append(case)
+        try:
+            holds(case)
+        except BaseException:
+            failed.append(case)
+            raise
+        if not failed:  # what comes then is to find the simplest that fails
+            passed.append(case)
 
     limits = hypothesis.settings(
         max_examples=settings.kills,
