@@ -23,14 +23,14 @@ from anyback.history import History
 from anyback.layers import Layer
 from anyback.names import lookup
 from anyback.parameters import Layout
-from anyback.storage import CheckpointError, newest, read, write
+from anyback.storage import CheckpointError, newest, read, versions, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anyback.trainer import Trainer
 
-__all__ = ["CheckpointError", "load", "newest", "save"]
+__all__ = ["CheckpointError", "load", "newest", "save", "versions"]
 
 _PARTS = ("model", "loss", "optimizer", "metrics")
 

@@ -149,7 +149,7 @@ def load(
                 f"{file}: expected a matrix (n, columns) of inputs and a target, got the shape {x.shape}"
             )
         column = _index(file, target, x.shape[1], None)
-        y, kind, names = _targets(file, _numbers(file, x[:, column], "target"), kind, classes)
+        y, kind, names = _targets(file, _target_numbers(file, x[:, column], "target", kind), kind, classes)
         others = _others(file, x.shape[1], column, None, drop)
         return Table(_inputs(file, x[:, others]), y, kind, classes=names)
     return _load_text(file, target, kind, classes, features, drop)
@@ -319,6 +319,16 @@ def _numbers(file: Path, x: Array, label: str) -> Array:
     return np.ascontiguousarray(x)
 
 
+def _target_numbers(file: Path, y: Array, label: str, kind: str | None) -> Array:
+    """Return targets as numbers; two classes that would be one when they are rounded are refused."""
+    if kind in (None, "labels") and y.dtype.kind in "iu":
+        whole = np.unique(y)
+        same = whole[1:][np.diff(whole.astype(np.float64)) == 0]
+        if same.size:
+            raise DataError(f"{file}: {label}: too many digits for a number, got {same[0]}")
+    return _numbers(file, y, label)
+
+
 def _targets(
     file: Path,
     y: Array,
@@ -468,12 +478,7 @@ def _pair(
     classes: Sequence[str] | None,
 ) -> tuple[Array, Array, str, tuple[str, ...] | None]:
     x, y = _same_length(file, arrays, x_key, y_key)
-    if kind in (None, "labels") and y.dtype.kind in "iu":
-        whole = np.unique(y)
-        same = whole[1:][np.diff(whole.astype(np.float64)) == 0]
-        if same.size:  # two classes would be one
-            raise DataError(f"{file}: {y_key}: too many digits for a number, got {same[0]}")
-    y = y if y.dtype.kind == "U" else _numbers(file, y, y_key)
+    y = y if y.dtype.kind == "U" else _target_numbers(file, y, y_key, kind)
     return _inputs(file, x, x_key), *_targets(file, y, kind, classes)
 
 

@@ -3,8 +3,9 @@
     python examples/gpu_training.py --backend cupy --run runs/first --epochs 200
 
 The same command again goes on where the last job stopped: when its time was up (SIGTERM), after Ctrl-C, after
-a crash, or because more epochs are asked for. On the same CPU it ends in the same bits as one job that was
-never stopped. What a job knows is in its folder: `checkpoint.safetensors`, and `history.csv`, a row an epoch.
+a crash, or because more epochs are asked for; model, dtype and rate are those it began with. On the same CPU
+it ends in the same bits as one job that was never stopped. What a job knows is in its folder:
+`checkpoint.safetensors`, and `history.csv`, a row an epoch.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import anyback as ab
 from anyback.callbacks import Checkpoint, CSVLog
-from anyback.checkpoint import newest
+from anyback.checkpoint import newest, versions
 from anyback.interrupt import Interrupted, terminate
 
 parser = argparse.ArgumentParser(description="Train on digits; the same command again goes on.")
@@ -32,7 +33,7 @@ options = parser.parse_args()
 options.run.mkdir(parents=True, exist_ok=True)
 checkpoint = options.run / "checkpoint.safetensors"
 
-if any(options.run.glob("checkpoint*.safetensors")):
+if versions(checkpoint):
     trainer = ab.Trainer.load(newest(checkpoint), backend=options.backend)
     print(f"goes on after epoch {trainer.epoch}", flush=True)
 else:

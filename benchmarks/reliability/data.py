@@ -230,6 +230,7 @@ FILES: dict[str, tuple[str, str | bytes | None, tuple[str, ...], str]] = {
     "one class": ("data.csv", ROWS.replace("b", "a"), (), "targets must be of two classes or more, got one: 'a'"),
     "a number among names": ("data.csv", ROWS + "1,2,3.5\n", (), "line 42, column 'kind': expected a class name as elsewhere, got '3.5'"),
     ".npz of classes that round to one": ("data.npz", _npz(x=N[:6], y=np.array([2**60, 2**60 + 1, 7] * 2)), (), f"y: too many digits for a number, got {2**60 + 1}"),
+    ".npy of classes that round to one": ("data.npy", _npy(np.array([[1, 2**60], [2, 2**60 + 1]] * 9)), (), f"target: too many digits for a number, got {2**60 + 1}"),
     "classes that round to one": ("data.csv", "u,kind\n" + f"1,{10**18}\n2,{10**18 + 1}\n" * 9, (), f"line 3, column 'kind': too many digits for a number, got '{10**18 + 1}'"),
     "two rows": ("data.csv", "u,v,kind\n1,2,a\n3,4,b\n", (), "--test 0.2 of 2 rows leaves an empty part"),
     ".npz of objects": ("data.npz", _npz(x=N, y=np.array([None] * 40)), (), r"data\.npz: y would have to be unpickled"),
