@@ -321,12 +321,11 @@ def _shift(path: str, keep: int) -> None:
     for number in range(keep - 1, 1, -1):
         with suppress(FileNotFoundError):
             os.replace(_older(path, number - 1), _older(path, number))
-    os.replace(_older(path, keep), _older(path, 1))
-    # It is still there if both names were one file's; and more may have been kept before.
+    with suppress(FileNotFoundError):  # another writer of the same file was faster
+        os.replace(_older(path, keep), _older(path, 1))
+        os.remove(_older(path, keep))  # still there if both names were one file's
     with suppress(FileNotFoundError):
-        os.remove(_older(path, keep))
-    with suppress(FileNotFoundError):
-        for number in count(keep + 1):
+        for number in count(keep + 1):  # more may have been kept before
             os.remove(_older(path, number))
 
 
