@@ -43,6 +43,11 @@ class DivergenceError(ArithmeticError):
 class Callback:
     """Base class: override what you need.
 
+    Raises
+    ------
+    TypeError
+        Where a subclass has a method ``on_...`` that is none of these, when it is defined.
+
     Attributes
     ----------
     order : int
@@ -50,6 +55,15 @@ class Callback:
     """
 
     order = 0
+
+    def __init_subclass__(cls) -> None:
+        """Refuse methods that nothing would call."""
+        super().__init_subclass__()
+        known = _hooks()
+        if other := next((name for name in vars(cls) if name.startswith("on_") and name not in known), None):
+            raise TypeError(
+                f"{cls.__name__} has {other}, which is never called: known are {', '.join(known)}"
+            )
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Run before the first epoch of a fit."""
@@ -72,6 +86,11 @@ class Callback:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` gave."""
+
+
+def _hooks() -> list[str]:
+    """Return the names of the methods of a callback that a fit calls."""
+    return [name for name in vars(Callback) if name.startswith("on_")]
 
 
 class _Monitor(Callback):
@@ -101,7 +120,7 @@ class _Monitor(Callback):
         """Return whether this epoch is the best so far, and count how long there was none."""
         if self.monitor not in logs:
             known = [name for name in logs if name not in ("epoch", "lr")]
-            meant = suggestion(self.monitor, known)
+            meant = suggestion(self.monitor, known) or ": a metric must be among the trainer's metrics"
             raise ValueError(f"monitor must be one of {', '.join(known)}, got {self.monitor!r}{meant}")
         value = self.sign * logs[self.monitor]
         if value < self.best - self.min_delta:
@@ -392,7 +411,7 @@ class Lambda(Callback):
 
     def __init__(self, **functions: Callable[..., None]) -> None:
         for name, function in functions.items():
-            if name not in (known := [hook for hook in vars(Callback) if hook.startswith("on_")]):
+            if name not in (known := _hooks()):
                 raise TypeError(f"Lambda takes {', '.join(known)}, got {name!r}")
             setattr(self, name, function)
 

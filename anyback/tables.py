@@ -173,7 +173,8 @@ def load_inputs(
     features : sequence of str, optional
         Columns to use and their order, where the file has a header.
     ignore : sequence of str, optional
-        Columns to leave out where they occur, such as the target the model was trained on.
+        Columns to leave out where they occur, such as the target the model was trained on; by number, from 0
+        or from the end, in a table without names that has as many more than `width`.
     drop : sequence of str, optional
         Columns that are no inputs, by name or number.
     width : int, optional
@@ -210,8 +211,8 @@ def load_inputs(
         return Table(_inputs(file, arrays[key]), None, None)
     if file.suffix == ".npy":
         x = _inputs(file, _load_npy(file))
-        if drop and x.ndim == 2 and x.shape[1] != width:
-            x = x[:, _others(file, x.shape[1], None, None, drop)]
+        if x.ndim == 2:
+            x = x[:, _others(file, x.shape[1], None, None, _unnamed(x.shape[1], width, drop, ignore))]
         return Table(x, None, None)
     x, _, names, _, _ = _read_text(
         file, None, features, inputs_only=True, ignore=ignore, drop=drop, expected=width
@@ -562,7 +563,7 @@ def _read_text(
     if features is not None and header:
         columns = _named(file, features, header)
     else:
-        dropped = () if width == expected and not header else drop
+        dropped = drop if header else _unnamed(width, expected, drop, ignore)
         columns = _others(file, width, column, header, dropped)
         columns = [i for i in columns if not (header and header[i] in ignore)]
     if not columns:
@@ -714,6 +715,14 @@ def _others(
     if column in dropped:
         raise DataError(f"{file}: the target cannot be dropped too, got {', '.join(drop)}")
     return [i for i in range(width) if i != column and i not in dropped]
+
+
+def _unnamed(width: int, expected: int | None, drop: Sequence[str], ignore: Sequence[str]) -> Sequence[str]:
+    """Return the columns to leave out of a table without names, which its width tells."""
+    numbers = [name for name in ignore if re.fullmatch("-?[0-9]+", name)]
+    if expected is not None and width == expected + len(drop) + len(numbers):
+        return [*drop, *numbers]
+    return () if width == expected else drop
 
 
 def _some(names: Sequence[str]) -> str:

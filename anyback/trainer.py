@@ -329,6 +329,12 @@ class Trainer:
                 f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)} "
                 "(restart_epoch() gives the rest of that epoch up)"
             )
+        if self.epoch >= epochs and self.identity and plan.identity["data"] != self.identity["data"]:
+            warnings.warn(
+                f"epochs={epochs} is the total, and {self.epoch} are done, with other data: nothing is "
+                "trained (a new Trainer begins anew)",
+                stacklevel=2,
+            )
         if self.epoch and self.identity and plan.identity["data"] == self.identity["data"]:
             old, new = (identity["validation_split"] for identity in (self.identity, plan.identity))
             if new and old != new:
@@ -791,7 +797,8 @@ class Trainer:
         path : str or Path
             The checkpoint.
         backend : str, optional
-            Where to go on; not where it was saved.
+            Where to go on: what `anyback.backend` takes, and by default what it gives, wherever the trainer
+            was saved.
         model, loss, optimizer, metrics : optional
             What was not of anyback itself and so could not be stored, given again.
 

@@ -466,3 +466,18 @@ def test_every_exit_ends_every_callback():
         fit(trainer(), Log(calls, "a "), Lambda(on_epoch_end=fail), Log(calls, "b "))
     assert calls[-2:] == ["a end", "b end"]
     assert "b epoch 1" not in calls
+
+
+def test_a_method_that_nothing_calls_is_refused():
+    with pytest.raises(
+        TypeError, match="Mine has on_train_begin, which is never called: known are on_fit_st"
+    ):
+        type("Mine", (Callback,), {"on_train_begin": lambda self, trainer: None})
+
+
+def test_a_fit_of_other_data_that_trains_nothing_says_so():
+    run = trainer()
+    fit(run, epochs=2)
+    fit(run, epochs=2)
+    with pytest.warns(UserWarning, match="epochs=2 is the total, and 2 are done, with other data: nothing"):
+        run.fit(X + 1.0, Y, epochs=2, verbose=0)

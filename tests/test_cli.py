@@ -294,7 +294,9 @@ def test_columns_that_are_dropped_stay_dropped(call, folder, tmp_path, monkeypat
         assert call("evaluate", run, data)[0] == 0
         assert call("train", data, "--resume", run, "--epochs", "4", "-q")[0] == 0
         code, out, err = call("predict", run, data)
-        assert code == 0 and ("column 4, the target's, is left out" in err) == (name == "bare")
+        assert (code, err) == (0, "") and out.count("\n") == len(data.read_text().splitlines()) + (
+            name == "bare"
+        )
         write(tmp_path / "inputs.csv", "a,b" if name == "named" else "1,1", [row[1:4:2] for row in rows])
         assert call("predict", run, tmp_path / "inputs.csv", "--drop", "")[1] == out
         assert call("predict", run, tmp_path / "inputs.csv") == (0, out, "")
@@ -780,6 +782,36 @@ def test_what_describes_a_run_must_be_whole_and_of_that_run(refused, species_run
         (run / "run.json").write_text(json.dumps({**about, **other}))
         err = refused("evaluate", run, data)
         assert f"are not of one run: they differ in {name}\n" in err
+
+
+def test_a_header_of_numbers_is_asked_for(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    data = tmp_path / "data.csv"
+    rows = [f"{i % 7},{i % 5},{'ab'[i % 2]}" for i in range(40)]
+    for first, said in (("0,1,label", True), ("0,1,a", False), ("u,v,label", False)):
+        data.write_text("\n".join([first, *rows]) + "\n")
+        code, _, err = call("train", data, *FAST, "--out", tmp_path / first)
+        assert code == 0 and ("its first row alone is of class 'label': is that row one?" in err) == said, err
+
+
+def test_a_file_without_names_is_predicted_as_it_was_learned_from(call, tmp_path, monkeypatch):
+    """With its target's column, which may be text, or without."""
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    data, bare = tmp_path / "data.csv", tmp_path / "bare.csv"
+    data.write_text("".join(f"{'ab'[i % 2]},{i % 7},{i % 5}\n" for i in range(40)))
+    bare.write_text("".join(f"{i % 7},{i % 5}\n" for i in range(40)))
+    assert call("train", data, *FAST, "--target", "0", "--out", tmp_path / "run")[0] == 0
+    first, second = (call("predict", tmp_path / "run", file) for file in (data, bare))
+    assert first == second and first[0] == 0 and first[1].count("\n") == 41
+
+
+def test_a_resumed_run_stays_on_its_backend(call, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    run, data = tmp_path / "run", folder / "species.csv"
+    assert call("train", data, *FAST, "--backend", "torch", "--out", run)[0] == 0
+    for options, name in ((("--epochs", "4"), "torch"), (("--epochs", "5", "--backend", "numpy"), "numpy")):
+        assert call("train", "--resume", run, *options)[0] == 0
+        assert json.loads((run / "run.json").read_text())["backend"]["name"] == name
 
 
 def test_columns_of_another_order_are_not_those_of_a_run(refused, species_run, folder, tmp_path):

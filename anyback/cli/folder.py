@@ -193,8 +193,10 @@ def describe(folder: Path) -> dict[str, Any]:
     return about
 
 
-def open_run(run: str | Path, backend: str | None) -> Run:
+def open_run(run: str | Path, backend: str | None, *, same: bool = False) -> Run:
     """Open a run folder, whose newest checkpoint that is intact counts, or a checkpoint.
+
+    Where no backend is named it is the usual one, or the `same` as before.
 
     Raises
     ------
@@ -211,7 +213,8 @@ def open_run(run: str | Path, backend: str | None) -> Run:
     elif not path.exists():
         fail(f"no such run: {str(run)!r} (a run folder or a checkpoint)")
     about = describe(path.parent) if path.match(_CHECKPOINTS) else {}
-    trainer = Trainer.load(path, backend=backend)
+    before: dict[str, Any] = about.get("backend", {})
+    trainer = Trainer.load(path, backend=backend or (before.get("name") if same else None))
     trainer.use_best()
     return Run(path, trainer, _task(trainer, about), about)
 

@@ -221,8 +221,8 @@ def train(
             panel=RUN,
             metavar="DIR",
             help="Continue the run in this folder exactly where it stopped. It keeps its data, which need "
-            "not be given, and its options; only --epochs (the total), --patience, --keep and --backend may "
-            "be others.",
+            "not be given, its backend and its options; only --epochs (the total), --patience, --keep and "
+            "--backend may be others.",
         ),
     ] = None,
     keep: Annotated[

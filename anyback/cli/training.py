@@ -56,6 +56,7 @@ def train(
         standardize=options.standardize,
     ).build(table.x.shape[1])
     about = _about(options, data, table, task, trainer, command)
+    _mind_the_header(data, table)
     _mind_the_kind(options, data, table)
     _mind_the_scale(task, parts)
     with folders.create(out, data) as folder:
@@ -76,7 +77,7 @@ def resume(
     folder = run if run.is_dir() else run.parent
     # What is no run is refused when it is opened, and nothing of it is touched.
     with folders.claimed(folder) if folders.kept(folder) else nullcontext():
-        opened = folders.open_run(run, backend)
+        opened = folders.open_run(run, backend, same=True)
         if not opened.about:
             fail(f"--resume {run} needs a run folder with a run.json")
         options = options.resumed(opened.about["options"], given, str(run))
@@ -197,6 +198,15 @@ def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> 
     ]
     callbacks += [EarlyStopping("val_loss", options.patience)] if parts.validation is not None else []
     return [*callbacks, _Lines(options.epochs)] if lines else callbacks
+
+
+def _mind_the_header(data: str, table: Table) -> None:
+    """Say so if what was taken as a row of data may be a header whose names are numbers."""
+    if table.features or table.classes is None or table.y is None or not Path(data).is_file():
+        return
+    if np.count_nonzero(table.y == table.y[0]) == 1:
+        only = table.classes[table.y[0]]
+        note(f"note: {data} has no header, and its first row alone is of class {only!r}: is that row one?")
 
 
 def _mind_the_kind(options: Options, data: str, table: Table) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from anyback import metrics
-from anyback.cli.door import console, fail, note
+from anyback.cli.door import console, fail
 from anyback.cli.folder import Run, open_run
 from anyback.cli.parts import held_out
 from anyback.cli.report import figures, per_class
@@ -63,12 +63,11 @@ def predict(
     if out is not None and out.exists() and Path(data).exists() and out.samefile(data):
         fail(f"--out {out} is the data itself: choose another file")
     opened = open_run(run, backend)
-    target = opened.data.get("target")
+    # Without names it was the last column, unless a number was given.
+    target = opened.data.get("target") or ("-1" if opened.data and not opened.features else None)
     dropped = columns(opened.drop if drop is None else drop)
-    table = load_inputs(
-        data, opened.features, ignore=[target] if target else [], drop=dropped, width=opened.width
-    )
-    x = _inputs(opened, flat(table.x), table.features, dropped)
+    ignore = [str(target)] if target else []
+    x = flat(load_inputs(data, opened.features, ignore=ignore, drop=dropped, width=opened.width).x)
     _same_width(opened, x, data)
     if out is not None and out.suffix == ".npy":
         file = io.BytesIO()
@@ -88,17 +87,6 @@ def _same_width(run: Run, x: np.ndarray, data: str) -> None:
         names = run.features or ()
         shown = f": {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
         fail(f"{data} has {x.shape[1]} columns of inputs, the run takes {run.width}{shown}")
-
-
-def _inputs(run: Run, x: np.ndarray, features: Any, dropped: Sequence[str]) -> np.ndarray:
-    """Return the columns of inputs of a matrix without names, which may still hold the target's."""
-    if features or not run.data or x.shape[1] != run.width + 1:
-        return x
-    target, whole = str(run.data.get("target")), x.shape[1] + len(dropped)
-    column = (int(target) if target.lstrip("-").isdecimal() else -1) % whole
-    note(f"note: column {column}, the target's, is left out")
-    before = sum(int(name) % whole < column for name in dropped)
-    return np.delete(x, column - before, axis=1)
 
 
 def _array(run: Run, x: np.ndarray, proba: bool) -> np.ndarray:
