@@ -61,9 +61,7 @@ class Callback:
         super().__init_subclass__()
         known = _hooks()
         if other := next((name for name in vars(cls) if name.startswith("on_") and name not in known), None):
-            raise TypeError(
-                f"{cls.__name__} has {other}, which is never called: known are {', '.join(known)}"
-            )
+            raise TypeError(f"{cls.__name__} has {other}, which nothing calls: known are {', '.join(known)}")
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Run before the first epoch of a fit."""

@@ -469,9 +469,7 @@ def test_every_exit_ends_every_callback():
 
 
 def test_a_method_that_nothing_calls_is_refused():
-    with pytest.raises(
-        TypeError, match="Mine has on_train_begin, which nothing calls: known are on_fit_start"
-    ):
+    with pytest.raises(TypeError, match="Mine has on_train_begin, which nothing calls: known are on_fit"):
         type("Mine", (Callback,), {"on_train_begin": lambda self, trainer: None})
 
 
