@@ -9,8 +9,9 @@ import io
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,17 +37,16 @@ __all__ = [
 ]
 
 
+_REMEDY = "try a lower learning rate, clip_norm, or standardize"
+_GONE_BACK = "the trainer has gone back to before it"
+
+
 class DivergenceError(ArithmeticError):
     """Training has left the finite numbers."""
 
 
 class Callback:
     """Base class: override what you need.
-
-    Raises
-    ------
-    TypeError
-        Where a subclass has a method ``on_...`` that is none of these, when it is defined.
 
     Attributes
     ----------
@@ -56,12 +56,16 @@ class Callback:
 
     order = 0
 
-    def __init_subclass__(cls) -> None:
-        """Refuse methods that nothing would call."""
-        super().__init_subclass__()
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Say so if a method is called as those of a callback are, and is none."""
+        super().__init_subclass__(**options)
         known = _hooks()
-        if other := next((name for name in vars(cls) if name.startswith("on_") and name not in known), None):
-            raise TypeError(f"{cls.__name__} has {other}, which nothing calls: known are {', '.join(known)}")
+        for name, value in vars(cls).items():
+            if name.startswith("on_") and name not in known and callable(value):
+                warnings.warn(
+                    f"{cls.__name__}.{name} is not called by fit, which calls {', '.join(known)}",
+                    stacklevel=2,
+                )
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Run before the first epoch of a fit."""
@@ -77,6 +81,14 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Run at every exit from fit, by exception too."""
+
+    @property
+    def watches_updates(self) -> bool:
+        """Whether `on_update` does anything: many steps are one call where no callback's does."""
+        return getattr(self.on_update, "__func__", None) is not Callback.on_update
+
+    def reset(self) -> None:
+        """Forget what was seen: a fit of other data begins."""
 
     def state(self) -> dict[str, Any]:
         """Return JSON values that a resumed run needs."""
@@ -104,6 +116,9 @@ class _Monitor(Callback):
         lower = "loss" in monitor or "error" in monitor or "penalty" in monitor
         self.monitor, self.patience, self.min_delta = monitor, patience, abs(min_delta)
         self.sign = 1.0 if mode == "min" or (mode == "auto" and lower) else -1.0
+        self.reset()
+
+    def reset(self) -> None:
         self.best, self.waited = math.inf, 0
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -112,7 +127,7 @@ class _Monitor(Callback):
                 f"monitor {self.monitor!r} needs validation_split or validation_data, got neither"
             )
         if not len(trainer.history):  # what another trainer's run left behind
-            self.best, self.waited = math.inf, 0
+            self.reset()
 
     def improved(self, logs: dict[str, float]) -> bool:
         """Return whether this epoch is the best so far, and count how long there was none."""
@@ -259,8 +274,6 @@ class Checkpoint(Callback):
             raise ValueError(f"path may have {{epoch}} and {{update}}, got {self.path!r}") from error
         if numbered and keep > 1:
             raise ValueError(f"keep needs a path without {{epoch}} and {{update}}, got {self.path!r}")
-        if updates:  # a hook that has nothing to do would keep many steps from being one call
-            self.on_update = self._at_update  # type: ignore[method-assign]
 
     def on_fit_start(self, trainer: Trainer) -> None:
         folder = os.path.dirname(self.path.format(epoch=0, update=0)) or "."
@@ -268,13 +281,17 @@ class Checkpoint(Callback):
             raise FileNotFoundError(f"path must be in a folder that exists, got {self.path!r}")
         sweep(folder)
 
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        if trainer.epoch % self.every == 0:
+    @property
+    def watches_updates(self) -> bool:
+        return self.updates is not None or type(self).on_update is not Checkpoint.on_update
+
+    def on_update(self, trainer: Trainer) -> None:
+        # What NaNGuard will refuse at the epoch's end takes no good file's place.
+        if self.updates and trainer.updates % self.updates == 0 and trainer.finite:
             self._save(trainer)
 
-    def _at_update(self, trainer: Trainer) -> None:
-        # What NaNGuard will refuse at the epoch's end takes no good file's place.
-        if trainer.updates % (self.updates or 1) == 0 and trainer.finite:
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+        if trainer.epoch % self.every == 0:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
@@ -310,7 +327,7 @@ class _Log(Callback):
 class CSVLog(_Log):
     """Write the history to a CSV file, after each epoch: one row an epoch, one column a figure.
 
-    What callbacks of a higher order add to an epoch's figures is not in it.
+    What callbacks of a higher order add to an epoch's figures may not be in it.
     """
 
     def _text(self, rows: list[dict[str, float]], head: bool = False) -> str:
@@ -325,7 +342,7 @@ class CSVLog(_Log):
 class JSONLog(_Log):
     """Write the history to a JSON Lines file, after each epoch: one object an epoch.
 
-    A figure that is not finite is null. What callbacks of a higher order add is not in it.
+    A figure that is not finite is null. What callbacks of a higher order add may not be in it.
     """
 
     def _text(self, rows: list[dict[str, float]], head: bool = False) -> str:
@@ -339,7 +356,7 @@ class JSONLog(_Log):
 class NaNGuard(Callback):
     """Raise `DivergenceError` at the end of the first epoch whose loss or state is not finite.
 
-    Where a fit is left within an epoch, by Ctrl-C too, it does so there.
+    Where a fit is left within an epoch, by Ctrl-C too, it does so there, at once and without that place.
 
     `fit` has one where none is given. It keeps a copy of the state at each epoch's beginning: weights, slots
     and running statistics. The trainer goes back to it, and the epoch is repeated batch by batch, to name the
@@ -357,23 +374,26 @@ class NaNGuard(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
-        if bad:
-            self._go_back(trainer, f"{bad[0]} is {logs[bad[0]]} after epoch {trainer.epoch}")
-        self._back = trainer.mark()
-
-    def on_stop(self, trainer: Trainer) -> None:
-        if not trainer.finite:  # nor is it to be saved
-            self._go_back(trainer, f"the state is not finite within epoch {trainer.epoch + 1}")
-
-    def _go_back(self, trainer: Trainer, what: str) -> NoReturn:
-        back = self._back or trainer.mark()
+        if not bad:
+            self._back = trainer.mark()
+            return
+        epoch, back = trainer.epoch, self._back or trainer.mark()
         back()
         place = trainer.first_fault()
         back()
         raise DivergenceError(
-            f"{what}: try a lower learning rate, clip_norm, or standardize; not finite first in {place}; "
-            "the trainer has gone back to before it"
+            f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: {_REMEDY}; not finite first in {place}; "
+            f"{_GONE_BACK}"
         )
+
+    def on_stop(self, trainer: Trainer) -> None:
+        # Nor is it to be saved; to look for the place would take as long as the epoch did.
+        if not trainer.finite:
+            back = self._back or trainer.mark()
+            back()
+            raise DivergenceError(
+                f"the state is not finite within epoch {trainer.epoch + 1}: {_REMEDY}; {_GONE_BACK}"
+            )
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self._back = None

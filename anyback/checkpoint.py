@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback import losses, optimizers
 from anyback.arrays import Array
 from anyback.backends import BackendError
 from anyback.backends import backend as find_backend
@@ -21,7 +20,6 @@ from anyback.data import Scaler
 from anyback.describe import describe, restore
 from anyback.history import History
 from anyback.layers import Layer
-from anyback.names import lookup
 from anyback.parameters import Layout
 from anyback.storage import CheckpointError, newest, read, versions, write
 
@@ -49,9 +47,8 @@ def load(kind: type[Trainer], path: str | Path, backend: Any, given: dict[str, A
     """Return the trainer of `path`; see `Trainer.load`."""
     arrays, stored = read(path)
     backend = find_backend(backend)
-    for name, module in ("loss", losses), ("optimizer", optimizers):
-        if isinstance(given[name], str):  # what is given may be wrong where the file is not
-            lookup(name, given[name], module)
+    # What is given may be wrong where the file is not.
+    kind(**{"model": Layer(), "loss": "huber", **{k: v for k, v in given.items() if v is not None}})
     try:
         parts = {name: _part(stored[name], name) if given[name] is None else given[name] for name in _PARTS}
         options = {name: stored[name] for name in ("dtype", "seed", "standardize")}

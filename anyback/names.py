@@ -52,12 +52,14 @@ def suggestion(name: str, names: Sequence[str]) -> str:
     """
     from difflib import SequenceMatcher
 
-    plain = _letters(name).removesuffix("loss")
-    shared, alike = {}, {}
+    plain, shared, alike = _letters(name), {}, {}
+    if same := [other for other in names if _letters(other) == plain]:
+        return f": did you mean {same[0]!r}?"
+    plain = plain.removesuffix("loss") or plain
     for other in names:
-        letters, initials = _letters(other), "".join(word[0] for word in other.lower().split("_"))
+        letters, initials = _letters(other), "".join(word[:1] for word in other.lower().split("_"))
         match = SequenceMatcher(None, plain, letters)
-        if plain == letters or (len(initials) > 2 and plain.startswith(initials)):
+        if len(initials) > 2 and plain.startswith(initials):
             return f": did you mean {other!r}?"
         block = match.find_longest_match().size
         if block >= 8 or (block == len(plain) > 3) or (len(plain) > 1 and letters.startswith(plain)):

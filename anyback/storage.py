@@ -61,7 +61,8 @@ def write(
         What it holds.
     keep : int
         Files in all: the one of before becomes "name.1.safetensors", that becomes "name.2.safetensors", and
-        so on; with 1 no other file is touched.
+        so on. With 1 no other file is touched; with more, all so numbered without a gap belong to this one,
+        and those that are too many are removed.
 
     Raises
     ------
@@ -170,17 +171,17 @@ def replace(path: str | Path, *data: Buffer, keep: int = 1, durable: bool = True
     folder = folder or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path} needs the folder {folder}, which is not there")
-    new = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")  # each writer has its own
-    older = ""
+    new = older = ""
     try:
-        with _created(new) as file:
+        with _created(os.path.join(folder, f".{name}")) as file:
+            new = file.name
             file.writelines(data)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
             _let_go(file)
             if keep > 1 and os.path.exists(path):
-                older = _older(path, keep)
+                older = os.path.join(folder, f".{name}.older")
                 _copy(path, older)
             os.replace(new, path)
     except BaseException as error:
@@ -192,7 +193,7 @@ def replace(path: str | Path, *data: Buffer, keep: int = 1, durable: bool = True
         raise
     # Only now, when the new file is there, is an older one given up.
     if older:
-        _shift(path, keep)
+        _shift(path, older, keep)
     if durable and os.name == "posix":  # elsewhere a folder cannot be opened
         with suppress(OSError):  # nor on some file systems be waited for
             descriptor = os.open(folder, os.O_RDONLY)
@@ -288,15 +289,14 @@ def _memory(array: np.ndarray) -> memoryview:
     return memoryview(plain)
 
 
-def _created(path: str) -> IO[bytes]:
-    """Open a new file, locked: that says to `sweep` that its writer lives."""
-    # Opened with 0o666 the file gets the permissions that the user's umask leaves.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+def _created(stem: str) -> IO[bytes]:
+    """Open a new file of a name of its own, locked: that says to `sweep` that its writer lives."""
     while True:
-        file = open(os.open(path, flags, 0o666), "wb")  # noqa: SIM115 - the caller closes it
+        file = open(f"{stem}.{os.urandom(6).hex()}.tmp", "xb")  # noqa: SIM115 - the caller closes it
+        free = True
         with suppress(OSError):
-            lock(file.fileno())
-        if os.path.exists(path):  # else it was swept before it was locked
+            free = lock(file.fileno())
+        if free and os.path.exists(file.name):  # else it is being swept, or was before it was locked
             return file
         file.close()
 
@@ -312,20 +312,22 @@ def _copy(path: str, other: str) -> None:
         os.remove(other)
     try:
         os.link(path, other)
+    except FileExistsError:  # by another writer of the same file
+        return
     except OSError:  # a file system without links
         shutil.copyfile(path, other)
 
 
-def _shift(path: str, keep: int) -> None:
-    """Bring the newest older file, which has the last number, to the first, and give up those behind it."""
+def _shift(path: str, older: str, keep: int) -> None:
+    """Give each file that was kept before `path` its next older name, the first to `older`."""
     for number in range(keep - 1, 1, -1):
         with suppress(FileNotFoundError):
             os.replace(_older(path, number - 1), _older(path, number))
     with suppress(FileNotFoundError):  # another writer of the same file was faster
-        os.replace(_older(path, keep), _older(path, 1))
-        os.remove(_older(path, keep))  # still there if both names were one file's
+        os.replace(older, _older(path, 1))
+        os.remove(older)  # still there if both names were one file's
     with suppress(FileNotFoundError):
-        for number in count(keep + 1):  # more may have been kept before
+        for number in count(keep):  # more may have been kept before
             os.remove(_older(path, number))
 
 

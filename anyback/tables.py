@@ -25,7 +25,7 @@ from anyback.datasets._mnist import parts, read_part
 
 __all__ = ["DataError", "Table", "load", "load_inputs"]
 
-_SHIPPED = ("digits", "mnist")
+SHIPPED = ("digits", "mnist")
 _SUFFIXES = (".csv", ".tsv", ".npz", ".npy")
 # What people write where a value is missing. Such a cell is no name of a column either.
 _MISSING = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
@@ -183,7 +183,8 @@ def load_inputs(
     Returns
     -------
     Table
-        Inputs (n, ...); `Table.y` and `Table.kind` are None.
+        Inputs (n, ...); `Table.y` and `Table.kind` are None, and `Table.target` is the number of the column
+        that was left out of a table without names.
 
     Raises
     ------
@@ -211,18 +212,20 @@ def load_inputs(
         return Table(_inputs(file, arrays[key]), None, None)
     if file.suffix == ".npy":
         x = _inputs(file, _load_npy(file))
+        left = None
         if x.ndim == 2:
-            x = x[:, _others(file, x.shape[1], None, None, _unnamed(x.shape[1], width, drop, ignore))]
-        return Table(x, None, None)
-    x, _, names, _, _ = _read_text(
+            dropped, left = _unnamed(x.shape[1], width, drop, ignore)
+            x = x[:, _others(file, x.shape[1], None, None, dropped)]
+        return Table(x, None, None, target=left)
+    x, _, names, left, _ = _read_text(
         file, None, features, inputs_only=True, ignore=ignore, drop=drop, expected=width
     )
-    return Table(x, None, None, features=names)
+    return Table(x, None, None, features=names, target=left or None)
 
 
 def _existing(name: str) -> Path | None:
     """Return the file or folder called `name`, or None for a data set that ships."""
-    if name in _SHIPPED:
+    if name in SHIPPED:
         return None
     file = Path(name).expanduser()
     try:
@@ -234,11 +237,11 @@ def _existing(name: str) -> Path | None:
         raise DataError(f"{name!r}: cannot be opened: {error}") from None
     if not found:
         siblings = [other for other in siblings if other.endswith(_SUFFIXES)]
-        raise DataError(f"no such file: {name!r}{_near(file.name, [*_SHIPPED, *siblings])}")
+        raise DataError(f"no such file: {name!r}{_near(file.name, [*SHIPPED, *siblings])}")
     if not file.is_dir() and file.suffix not in _SUFFIXES:
         raise DataError(
             f"{name}: expected a file that ends in {', '.join(_SUFFIXES)}, a folder of IDX files, "
-            f"or one of {', '.join(_SHIPPED)}, got {file.suffix or 'no ending'!r}"
+            f"or one of {', '.join(SHIPPED)}, got {file.suffix or 'no ending'!r}"
         )
     return file
 
@@ -560,10 +563,11 @@ def _read_text(
             f"{file}: expected inputs and a target separated by {sign}, got one column, {first[1][0]!r}"
         )
     column = None if inputs_only else _index(file, target, width, header)
+    left = None
     if features is not None and header:
         columns = _named(file, features, header)
     else:
-        dropped = drop if header else _unnamed(width, expected, drop, ignore)
+        dropped, left = (drop, None) if header else _unnamed(width, expected, drop, ignore)
         columns = _others(file, width, column, header, dropped)
         columns = [i for i in columns if not (header and header[i] in ignore)]
     if not columns:
@@ -603,7 +607,7 @@ def _read_text(
         remedy = _FILL if math.isnan(value) else ""
         raise DataError(f"{file}: line {lines[row_number]}, {where}: {fault}, got {value}{remedy}")
     names = tuple(header[i] for i in columns) if header else None
-    name = "" if column is None else header[column] if header else str(column)
+    name = left or "" if column is None else header[column] if header else str(column)
     return x, cells, names, name, lines
 
 
@@ -717,12 +721,14 @@ def _others(
     return [i for i in range(width) if i != column and i not in dropped]
 
 
-def _unnamed(width: int, expected: int | None, drop: Sequence[str], ignore: Sequence[str]) -> Sequence[str]:
-    """Return the columns to leave out of a table without names, which its width tells."""
+def _unnamed(
+    width: int, expected: int | None, drop: Sequence[str], ignore: Sequence[str]
+) -> tuple[Sequence[str], str | None]:
+    """Return the columns to leave out of a table without names, by its width, and the one to ignore."""
     numbers = [name for name in ignore if re.fullmatch("-?[0-9]+", name)]
-    if expected is not None and width == expected + len(drop) + len(numbers):
-        return [*drop, *numbers]
-    return () if width == expected else drop
+    if expected is not None and numbers and width == expected + len(drop) + len(numbers):
+        return [*drop, *numbers], str(int(numbers[0]) % width)
+    return ((), None) if width == expected else (drop, None)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -312,6 +312,7 @@ class Trainer:
                 f"validation_data must be (x, y) or (x, y, sample_weight), got {_kind(validation_data)}"
             )
         chain = in_order(callbacks)
+        unbound = self.model if self._layout is None else None
         plan = self._planned(
             (x, y, sample_weight),
             validation_data,
@@ -342,34 +343,37 @@ class Trainer:
                     f"validation_split was {old} and is {new}: validation now has rows that were trained on",
                     stacklevel=2,
                 )
-        settled = self.scaler, self.identity
-        if not settled[1] or plan.identity["data"] == settled[1]["data"]:
-            self._restore_callbacks(chain)  # what they saw of other data says nothing of these
+        before, begun = (self.scaler, self.identity, self.callback_states), False
+        if self.identity and plan.identity["data"] != self.identity["data"]:
+            for callback in chain:
+                callback.reset()
+        else:
+            self._restore_callbacks(chain)
         self.scaler, self.identity = plan.intake.scaler, plan.identity
         self._plan, self.stop = plan, False
         try:
-            for callback in chain:
-                callback.on_fit_start(self)
-            settled = self.scaler, self.identity
-            if self.epoch < epochs:
-                self.showing_best = False
-                if not any(getattr(callback, "restore_best", False) for callback in chain):
-                    self._best = None  # nobody keeps it up to date
-            with (
-                Progress(self, plan.batches, epochs, verbose) as progress,
-                Interrupt() as interrupt,
-                np.errstate(over="ignore", invalid="ignore"),  # DivergenceError says more
-            ):
-                while self.epoch < epochs and not self.stop:
-                    self._train_epoch(plan, chain, progress, interrupt)
+            with np.errstate(over="ignore", invalid="ignore"):  # DivergenceError says more
+                for callback in chain:
+                    callback.on_fit_start(self)
+                begun = True
+                if self.epoch < epochs:
+                    self.showing_best = False
+                    if not any(getattr(callback, "restore_best", False) for callback in chain):
+                        self._best = None  # nobody keeps it up to date
+                with Progress(self, plan.batches, epochs, verbose) as progress, Interrupt() as interrupt:
+                    while self.epoch < epochs and not self.stop:
+                        self._train_epoch(plan, chain, progress, interrupt)
         finally:
             self._plan = None
-            self.scaler, self.identity = settled  # those of before, where a callback refused to begin
             self._release()
             with ExitStack() as ends:  # all of them run, whichever raise
                 for callback in reversed(chain):
                     ends.callback(callback.on_fit_end, self)
             self.callback_states = [(type(callback).__name__, callback.state()) for callback in chain]
+            if not begun:  # a callback refused: all is as it was
+                self.scaler, self.identity, self.callback_states = before
+                if unbound is not None:
+                    self.model, self._layout, self.in_shape = unbound, None, None
         return self.history
 
     def remember_best(self) -> None:
@@ -446,6 +450,21 @@ class Trainer:
             if not np.isfinite(array).all()
         )
         return next(broken, "a sum of the epoch")
+
+    def check(self, x: Any, y: Any, sample_weight: Any = None) -> None:
+        """Raise what `evaluate` would raise of these data, and do nothing else.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for `fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The message names argument, place and value.
+        """
+        self._intake().check(x, y, sample_weight)
 
     def sample_gradient(self, rows: int) -> dict[str, np.ndarray]:
         """Return the gradient of the first `rows` training samples, by parameter; during a fit."""
@@ -542,9 +561,7 @@ class Trainer:
         self, plan: Plan, callbacks: Sequence[Callback], progress: Progress, interrupt: Interrupt
     ) -> None:
         order, words = self._order(plan), iter(self._words(plan))
-        hooks = [
-            c.on_update for c in callbacks if getattr(c.on_update, "__func__", None) is not Callback.on_update
-        ]
+        hooks = [callback.on_update for callback in callbacks if callback.watches_updates]
         alone = plan.accumulate > 1 or isinstance(plan.data, OnHost) or hooks
         at_once = 1 if alone else max(1, min(AT_ONCE, WORK // (plan.batch_size * self.layout.size)))
         while self.batch < plan.batches:
@@ -745,7 +762,8 @@ class Trainer:
             The file.
         keep : int
             Files in all: the one of before becomes "name.1.safetensors", that "name.2.safetensors", and so
-            on. `anyback.checkpoint.newest` finds the newest that is intact.
+            on; above 1 files so numbered are its own, and those that are too many are removed.
+            `anyback.checkpoint.newest` finds the newest that is intact.
 
         Raises
         ------

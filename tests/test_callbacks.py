@@ -192,8 +192,10 @@ def test_callbacks_used_for_another_run_begin_anew():
 def test_an_unknown_figure_is_named():
     with pytest.raises(ValueError, match="monitor must be one of loss, got 'accuracy'"):
         fit(trainer(), EarlyStopping("accuracy"))
-    with pytest.raises(ValueError, match="must be one of loss, r2, got 'los': did you mean 'loss'"):
-        fit(trainer(metrics=["r2"]), EarlyStopping("los"))
+    with pytest.raises(ValueError, match="must be one of loss, r2, got 'Loss': did you mean 'loss'"):
+        fit(trainer(metrics=["r2"]), EarlyStopping("Loss"))
+    with pytest.raises(ValueError, match="must be one of loss, _x, got 'x': "):
+        fit(trainer(), Lambda(on_epoch_end=lambda t, logs: logs.update(_x=1.0)), EarlyStopping("x"))
     with pytest.raises(ValueError, match="monitor 'val_loss' needs validation_split or validation_data"):
         fit(trainer(), ReduceOnPlateau())
 
@@ -353,25 +355,43 @@ def test_a_fit_that_a_callback_refuses_changes_nothing():
     fresh = trainer(standardize=True)
     with pytest.raises(ValueError, match="needs validation_split"):
         fresh.fit(X + 1.0, Y, callbacks=[ReduceOnPlateau("val_loss")], verbose=0)
-    assert fresh.scaler.mean is None
+    assert fresh.scaler.mean is None and fresh.in_shape is None
+    fit(fresh := trainer(), stop := EarlyStopping("loss"), epochs=2)
+    states = fresh.callback_states
+    assert states[-1][1]["best"] == stop.best < np.inf
+    with pytest.raises(ValueError, match="needs validation_split"):
+        fit(fresh, ReduceOnPlateau("val_loss"), epochs=3)
+    assert fresh.callback_states == states
 
 
-def test_what_was_seen_of_other_data_stops_no_fit():
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_seen_of_other_data_stops_no_fit(again):
     run = trainer()
-    fit(run, EarlyStopping("loss", patience=0, mode="max"), epochs=9)
+    fit(run, used := EarlyStopping("loss", patience=0, mode="max"), epochs=9)
     done = run.epoch
     assert done < 9
     fit(run, EarlyStopping("loss", patience=0, mode="max"), epochs=9)
     assert run.epoch == done  # the same data
-    run.fit(X + 1.0, Y, epochs=9, callbacks=[EarlyStopping("loss", patience=0, mode="max")], verbose=0)
+    stop = used if again else EarlyStopping("loss", patience=0, mode="max")
+    run.fit(X + 1.0, Y, epochs=9, callbacks=[stop], verbose=0)
     assert run.epoch > done
 
 
 def test_a_checkpoint_of_whole_epochs_looks_at_no_update(tmp_path):
     """Many steps are then one call."""
-    none = Callback.on_update
-    assert Checkpoint(tmp_path / "a").on_update.__func__ is none
-    assert Checkpoint(tmp_path / "a", updates=2).on_update.__func__ is not none
+
+    class Mine(Checkpoint):
+        def on_update(self, trainer):
+            seen.append(trainer.updates)
+            super().on_update(trainer)
+
+    seen = []
+    assert not Checkpoint(tmp_path / "a").watches_updates and not EarlyStopping().watches_updates
+    assert Checkpoint(tmp_path / "a", updates=2).watches_updates
+    assert Lambda(on_update=print).watches_updates and not Lambda(on_fit_end=print).watches_updates
+    for updates in (None, 2):
+        fit(trainer(), Mine(tmp_path / "a", updates=updates, every=9), epochs=1)
+    assert seen == [1, 2, 3] * 2 and ab.Trainer.load(tmp_path / "a", backend="numpy").updates == 2
 
 
 def test_an_epoch_that_was_interrupted_is_gone_back_to():
@@ -468,9 +488,9 @@ def test_every_exit_ends_every_callback():
     assert "b epoch 1" not in calls
 
 
-def test_a_method_that_nothing_calls_is_refused():
-    with pytest.raises(TypeError, match="Mine has on_train_begin, which nothing calls: known are on_fit"):
-        type("Mine", (Callback,), {"on_train_begin": lambda self, trainer: None})
+def test_a_method_that_nothing_calls_is_told_of():
+    with pytest.warns(UserWarning, match="Mine.on_train_begin is not called by fit, which calls on_fit_"):
+        type("Mine", (Callback,), {"on_train_begin": lambda self, trainer: None, "on_disk": True})
 
 
 def test_a_fit_of_other_data_that_trains_nothing_says_so():

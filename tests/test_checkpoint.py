@@ -586,6 +586,13 @@ def test_metrics_that_are_given_take_the_place_of_those_of_the_file(tmp_path):
 def test_what_is_wrong_with_what_is_given_is_not_the_files_fault(tmp_path):
     trainer = ab.Trainer(ab.MLP([4], 1), "huber", backend="numpy").build(3)
     trainer.save(path := tmp_path / "run")
-    with pytest.raises(ValueError, match="^optimizer must be one of .*did you mean 'Adam'") as error:
-        ab.Trainer.load(path, optimizer="Adamm")
-    assert not isinstance(error.value, CheckpointError)
+    for given, message in (
+        ({"optimizer": "Adamm"}, "^optimizer must be one of .*did you mean 'Adam'"),
+        ({"optimizer": 3}, "^optimizer must be a name or an Optimizer"),
+        ({"metrics": ["acuracy"]}, "^metric must be one of .*did you mean 'accuracy'"),
+        ({"metrics": "r2"}, "^metrics must be a sequence"),
+        ({"model": "mlp"}, "^model must be a Layer"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message) as error:
+            ab.Trainer.load(path, **given)
+        assert not isinstance(error.value, CheckpointError)

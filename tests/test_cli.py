@@ -294,9 +294,7 @@ def test_columns_that_are_dropped_stay_dropped(call, folder, tmp_path, monkeypat
         assert call("evaluate", run, data)[0] == 0
         assert call("train", data, "--resume", run, "--epochs", "4", "-q")[0] == 0
         code, out, err = call("predict", run, data)
-        assert (code, err) == (0, "") and out.count("\n") == len(data.read_text().splitlines()) + (
-            name == "bare"
-        )
+        assert code == 0 and ("column 4, the target's, is left out" in err) == (name == "bare")
         write(tmp_path / "inputs.csv", "a,b" if name == "named" else "1,1", [row[1:4:2] for row in rows])
         assert call("predict", run, tmp_path / "inputs.csv", "--drop", "")[1] == out
         assert call("predict", run, tmp_path / "inputs.csv") == (0, out, "")
@@ -769,6 +767,9 @@ def test_what_describes_a_run_must_be_whole_and_of_that_run(refused, species_run
         (run / "run.json").write_text(text)
         err = refused("evaluate", run, data)
         assert f"{run / 'run.json'} is damaged" in err
+    for backend in (None, "numpy", {"name": 5}):
+        (run / "run.json").write_text(json.dumps({**about, "backend": backend}))
+        assert "is damaged" in refused("train", "--resume", run)
     damaged = {"options": {"hidden": 5}}, {"options": {"batch_size": None}}, {"data": {"path": None}}
     for part in damaged:
         ((kind, values),) = part.items()
@@ -802,7 +803,8 @@ def test_a_file_without_names_is_predicted_as_it_was_learned_from(call, tmp_path
     bare.write_text("".join(f"{i % 7},{i % 5}\n" for i in range(40)))
     assert call("train", data, *FAST, "--target", "0", "--out", tmp_path / "run")[0] == 0
     first, second = (call("predict", tmp_path / "run", file) for file in (data, bare))
-    assert first == second and first[0] == 0 and first[1].count("\n") == 41
+    assert first[:2] == second[:2] and first[0] == 0 and first[1].count("\n") == 41
+    assert first[2] == "note: column 0, the target's, is left out\n" and second[2] == ""
 
 
 def test_a_resumed_run_stays_on_its_backend(call, folder, tmp_path, monkeypatch):
@@ -818,13 +820,30 @@ def test_a_resumed_run_stays_on_its_backend(call, folder, tmp_path, monkeypatch)
         assert json.loads((run / "run.json").read_text())["backend"]["name"] == name
 
 
+def test_a_resumed_run_finds_its_data(call, folder, tmp_path, monkeypatch):
+    """Those that ship, whatever lies beside the user; and, moved with the run, those of the same path."""
+    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert call("train", "digits", *FAST, "--out", "shipped")[0] == 0
+    assert call("train", "--resume", "shipped", "--epochs", "4")[0] == 0
+    (old := tmp_path / "old").mkdir()
+    (old / "data.csv").write_bytes((folder / "species.csv").read_bytes())
+    monkeypatch.chdir(old)
+    assert call("train", "data.csv", *FAST, "--out", "run")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    os.rename(old, tmp_path / "new")
+    monkeypatch.chdir(tmp_path / "new")
+    assert call("train", "--resume", "run", "--epochs", "4")[0] == 0
+
+
 def test_columns_of_another_order_are_not_those_of_a_run(refused, species_run, folder, tmp_path):
     header, *rows = (folder / "species.csv").read_text().splitlines()
     first, second, *rest = header.split(",")
     swapped = tmp_path / "swapped.csv"
     swapped.write_text("\n".join([",".join([second, first, *rest]), *rows]) + "\n")
     err = refused("train", swapped, "--resume", species_run, "--epochs", 99)
-    assert "columns in another order, or by other names" in err and f"{first}, {second}" in err
+    assert "columns in another order or by other names" in err and f"{first}, {second}" in err
 
 
 def test_held_out_rows_are_checked_before_training(refused, tmp_path):
@@ -833,6 +852,12 @@ def test_held_out_rows_are_checked_before_training(refused, tmp_path):
     np.savez(data, x=rng.normal(size=(40, 2)), y=np.ones(40), x_test=np.ones((4, 2)), y_test=-np.ones(4))
     err = refused("train", data, "--loss", "poisson", "--out", run)
     assert "held-out rows: y must be counts" in err and not run.exists()
+    y = np.ones(40)
+    y[29] = -1.0
+    np.savez(data, x=rng.normal(size=(40, 2)), y=y)  # rows are counted in the file, not in a part of it
+    for seed in range(3):
+        err = refused("train", data, "--loss", "poisson", "--out", run, "--seed", seed)
+        assert "y must be counts, not negative, got -1.0 at (29, 0)" in err and not run.exists()
 
 
 def test_predictions_replace_a_file_as_a_whole(call, refused, species_run, folder, tmp_path, monkeypatch):

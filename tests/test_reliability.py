@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_the_last_checkpoints_are_kept(tmp_path, monkeypatch, links):
 def test_fewer_are_kept_from_now_on(tmp_path):
     path, own = tmp_path / "run.safetensors", tmp_path / "run.9.safetensors"
     fit(trainer := made(), Checkpoint(path, keep=4), epochs=5)
-    own.write_bytes(b"of somebody else")
+    own.write_bytes(b"of somebody else")  # behind a gap
     fit(trainer, Checkpoint(path, keep=2), epochs=6)
     files = [path, tmp_path / "run.1.safetensors"]
     assert sorted(tmp_path.iterdir()) == sorted([*files, own])
@@ -250,8 +251,8 @@ def test_what_killed_saves_left_is_swept_and_what_lives_is_not(tmp_path):
     dead, other = tmp_path / f".run.{'0a' * 6}.tmp", tmp_path / ".mine.tmp"
     for path in (dead, other):
         path.write_bytes(b"half")
-    living = tmp_path / f".run.{'0b' * 6}.tmp"
-    with storage._created(str(living)):
+    with storage._created(str(tmp_path / ".run")) as file:
+        living = Path(file.name)
         fit(made(), Checkpoint(tmp_path / "run"), epochs=1)
         assert {file.name for file in tmp_path.iterdir()} == {living.name, other.name, "run"}
     storage.sweep(tmp_path)
@@ -272,6 +273,30 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path, monkeyp
     storage.replace(tmp_path / "run", b"new")
     assert len(swept) == 1 and [file.name for file in tmp_path.iterdir()] == ["run"]
     assert (tmp_path / "run").read_bytes() == b"new"
+    answers = [False, True]  # a sweeper has the first
+    monkeypatch.setattr(storage, "lock", lambda descriptor: answers.pop(0))
+    storage.replace(tmp_path / "run", b"newer")
+    assert answers == [] and (tmp_path / "run").read_bytes() == b"newer"
+
+
+def test_two_writers_of_one_checkpoint_do_not_trip(tmp_path):
+    def write(number):
+        for _ in range(200):
+            storage.replace(tmp_path / "run.txt", str(number).encode() * 100, keep=2, durable=False)
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(write, (1, 2)))
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names <= {"run.txt", "run.1.txt", ".run.txt.older"} and "run.1.txt" in names
+
+
+def test_a_checkpoint_that_was_asked_for_sets_no_newer_one_aside(call, tmp_path):
+    checkpoint = begun(call, tmp_path / "run", "--epochs", 3)
+    older = checkpoint.with_name("checkpoint.1.safetensors")
+    assert call("--resume", older, "--epochs", 4) == (0, "")
+    assert sorted(file.name for file in checkpoint.parent.glob("checkpoint*")) == [older.name, CHECKPOINT]
+    assert ab.Trainer.load(checkpoint).epoch == 4
 
 
 def test_a_folder_that_cannot_be_waited_for_is_no_reason_to_fail(tmp_path, monkeypatch):

@@ -187,8 +187,10 @@ def describe(folder: Path) -> dict[str, Any]:
         Task(about["loss"], about["outputs"], about["data"]["classes"])
         if not {"fingerprint", "path"} <= about["data"].keys():
             fail("the data's fingerprint or path is missing")
+        if not isinstance(about.get("backend", {}).get("name", ""), str):
+            fail("the backend is none")
         Options.check(about["options"])
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         fail(f"{file} is damaged: {error!r:.120}")
     return about
 
@@ -245,7 +247,7 @@ def _task(trainer: Trainer, about: dict[str, Any]) -> Task:
 def set_aside(run: Run) -> None:
     """Rename a damaged checkpoint that an older one is taken for: no new one is to push that out."""
     damaged = run.path.with_name(CHECKPOINT)
-    if run.path != damaged and damaged.exists():
+    if run.path != damaged and os.access(damaged, os.R_OK):  # what cannot be read may be whole
         os.replace(damaged, damaged.with_name(f"{CHECKPOINT}.damaged"))
 
 

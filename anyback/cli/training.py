@@ -27,7 +27,7 @@ from anyback.cli.task import Task, read
 from anyback.data import fingerprint
 from anyback.interrupt import Interrupted
 from anyback.layers import MLP
-from anyback.tables import Table
+from anyback.tables import SHIPPED, Table
 from anyback.trainer import Trainer
 
 __all__ = ["resume", "train"]
@@ -55,6 +55,7 @@ def train(
         clip_norm=options.clip_norm,
         standardize=options.standardize,
     ).build(table.x.shape[1])
+    trainer.check(table.x, task.encode(np.asarray(table.y)))  # rows are counted in the whole table
     about = _about(options, data, table, task, trainer, command)
     _mind_the_header(data, table)
     _mind_the_kind(options, data, table)
@@ -81,16 +82,17 @@ def resume(
         if not opened.about:
             fail(f"--resume {run} needs a run folder with a run.json")
         options = options.resumed(opened.about["options"], given, str(run))
-        data = data or opened.data.get("absolute") or opened.data["path"]
+        path, absolute = opened.data["path"], opened.data.get("absolute")
+        data = data or (absolute if absolute and Path(absolute).exists() else path)
         table = read(data, options.target, options.loss, drop=options.drop)
         if fingerprint(table.x, table.y) != opened.data["fingerprint"]:
             fail(
                 f"{data} is not the data of {run}, which learned from {opened.data['path']}: "
                 "its values differ"
             )
-        if opened.features and table.features and opened.features != table.features:
+        if opened.features and opened.features != table.features:
             fail(
-                f"{data} has its columns in another order, or by other names, than {run} learned from: "
+                f"{data} has its columns in another order or by other names than {run} learned from: "
                 f"{', '.join(opened.features)}"
             )
         task, trainer = opened.task, opened.trainer
@@ -99,7 +101,8 @@ def resume(
         options = replace(options, epochs=max(options.epochs, trainer.epoch))
         about = _about(options, data, table, task, trainer, command)
         folders.note_down(folder, about)
-        folders.set_aside(opened)
+        if run.is_dir():  # else that checkpoint was asked for
+            folders.set_aside(opened)
         _run(trainer, task, parts, options, folder, about, quiet)
 
 
@@ -202,7 +205,7 @@ def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> 
 
 def _mind_the_header(data: str, table: Table) -> None:
     """Say so if what was taken as a row of data may be a header whose names are numbers."""
-    if table.features or table.classes is None or table.y is None or not Path(data).is_file():
+    if table.features or table.classes is None or table.y is None or not data.endswith((".csv", ".tsv")):
         return
     if np.count_nonzero(table.y == table.y[0]) == 1:
         only = table.classes[table.y[0]]
@@ -277,7 +280,7 @@ def _about(
         "command": shlex.join(["anyback", *command]),
         "data": {
             "path": data,
-            "absolute": str(Path(data).absolute()) if Path(data).exists() else None,
+            "absolute": str(Path(data).absolute()) if Path(data).exists() and data not in SHIPPED else None,
             "fingerprint": fingerprint(table.x, table.y),
             "width": table.x.shape[1],
             "features": table.features,

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from anyback import metrics
-from anyback.cli.door import console, fail
+from anyback.cli.door import console, fail, note
 from anyback.cli.folder import Run, open_run
 from anyback.cli.parts import held_out
 from anyback.cli.report import figures, per_class
@@ -67,7 +67,10 @@ def predict(
     target = opened.data.get("target") or ("-1" if opened.data and not opened.features else None)
     dropped = columns(opened.drop if drop is None else drop)
     ignore = [str(target)] if target else []
-    x = flat(load_inputs(data, opened.features, ignore=ignore, drop=dropped, width=opened.width).x)
+    table = load_inputs(data, opened.features, ignore=ignore, drop=dropped, width=opened.width)
+    if table.target is not None:
+        note(f"note: column {table.target}, the target's, is left out")
+    x = flat(table.x)
     _same_width(opened, x, data)
     if out is not None and out.suffix == ".npy":
         file = io.BytesIO()
