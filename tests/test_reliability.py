@@ -46,6 +46,7 @@ from benchmarks.reliability import (  # noqa: E402
     mutation,
     signals,
 )
+from benchmarks.reliability import suite as suite_of_tests  # noqa: E402
 
 CHECKPOINT = "checkpoint.safetensors"
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
@@ -649,6 +650,12 @@ def test_coverage_is_counted_by_lines_and_branches():
     }
 
 
+def test_failed_and_skipped_cases_of_the_suite_are_told_apart():
+    suite = '<testsuites><testsuite tests="9" failures="2" errors="1" skipped="4" /></testsuites>'
+    row = suite_of_tests.row("it", suite)
+    assert (row["tried"], row["survived"], row["lost"], row["details"]) == (5, 2, 3, {"not tried": 4})
+
+
 # --- the harness ---------------------------------------------------------------------------------
 
 
@@ -711,7 +718,9 @@ def test_what_a_signal_saves_is_compared_with_what_is_said(tmp_path):
 
 
 def test_the_command_finds_experiments_and_keeps_what_was_tried_before(tmp_path, monkeypatch, capsys):
-    assert {"covered", "crash", "descriptors", "disk", "mutation", "signals"} <= set(__main__.EXPERIMENTS)
+    assert {"covered", "crash", "descriptors", "disk", "mutation", "signals", "suite"} <= set(
+        __main__.EXPERIMENTS
+    )
     assert all(signals.WAYS) and not any(name.startswith("_") for name in __main__.EXPERIMENTS)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- measured: reliability -->\n<!-- end: reliability -->\nafter\n")
