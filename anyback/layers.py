@@ -468,7 +468,7 @@ class Sequential(Layer):
 
     def __post_init__(self) -> None:
         given: Iterable[Layer] = self.layers
-        if not isinstance(given, Iterable) or isinstance(self.in_shape, Layer):
+        if not isinstance(given, Iterable):
             raise TypeError(f"layers must be a list such as [Dense(8), Activation('relu')], got {given!r}")
         object.__setattr__(self, "layers", tuple(given))
         for i, layer in enumerate(self.layers):
