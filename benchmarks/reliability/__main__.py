@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,7 @@ SHOWN = ("python", "anyback", "blas", "numpy")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported, whichever experiment is first
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "reliability.json"
     # What was tried before, and is not tried now, stays in the document.

@@ -9,7 +9,6 @@ members' losses and gradients, and after one update from equal gradients their w
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -86,7 +85,6 @@ class Case:
 def run(settings: Settings) -> list[dict[str, Any]]:
     if not find_spec("hypothesis"):
         return [outcome("networks made up", 0, 0, skipped="hypothesis is not installed")]
-    os.environ.setdefault("JAX_ENABLE_X64", "1")
     rows = [
         tried(row, partial(loads_elsewhere, name), settings)
         if find_spec(name)
