@@ -308,14 +308,22 @@ def _let_go(file: IO[bytes]) -> None:
 
 
 def _copy(path: str, other: str) -> None:
-    with suppress(FileNotFoundError):
-        os.remove(other)
-    try:
-        os.link(path, other)
-    except FileExistsError:  # by another writer of the same file
-        return
-    except OSError:  # a file system without links
-        shutil.copyfile(path, other)
+    """Give a file a second name, at once, whoever else writes either or sweeps."""
+    while True:
+        own = f"{other}.{os.urandom(6).hex()}.tmp"
+        try:
+            try:
+                os.link(path, own)
+            except OSError:  # a file system without links
+                shutil.copyfile(path, own)
+            os.replace(own, other)
+            return
+        except FileNotFoundError:  # swept, or gone with its folder
+            if not os.path.exists(path):
+                raise
+        finally:
+            with suppress(OSError):
+                os.remove(own)  # still there if both names were one file's
 
 
 def _shift(path: str, older: str, keep: int) -> None:
