@@ -47,8 +47,8 @@ def load(kind: type[Trainer], path: str | Path, backend: Any, given: dict[str, A
     """Return the trainer of `path`; see `Trainer.load`."""
     arrays, stored = read(path)
     backend = find_backend(backend)
-    # What is given may be wrong where the file is not.
-    kind(**{"model": Layer(), "loss": "huber", **{k: v for k, v in given.items() if v is not None}})
+    if own := {name: part for name, part in given.items() if part is not None}:
+        kind(**{"model": Layer(), "loss": "huber", **own})  # it may be wrong where the file is not
     try:
         parts = {name: _part(stored[name], name) if given[name] is None else given[name] for name in _PARTS}
         options = {name: stored[name] for name in ("dtype", "seed", "standardize")}
