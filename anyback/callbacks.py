@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback.names import suggestion
+from anyback.lookup import suggestion
 from anyback.storage import append, rewrite, sweep
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 
 from anyback import activations
 from anyback.arrays import Array, Vjp, device, namespace
-from anyback.names import lookup
+from anyback.lookup import lookup
 from anyback.parameters import Layout, Parameter, Parameters
 from anyback.random import Key
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.names import lookup
+from anyback.lookup import lookup
 
 __all__ = ["Objective", "distinct"]
 

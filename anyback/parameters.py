@@ -16,7 +16,7 @@ import numpy as np
 
 from anyback import initializers
 from anyback.arrays import Array, namespace
-from anyback.names import lookup
+from anyback.lookup import lookup
 from anyback.random import Draw, Purpose
 
 __all__ = ["Layout", "Parameter", "Parameters"]

@@ -19,10 +19,10 @@ from anyback.layers import Layer
 from anyback.objective import Objective
 from anyback.optimizer import Optimizer
 from anyback.plan import Intake
+from anyback.pytree import tree_map
 from anyback.random import Draw, Purpose, micro_batch_word
 from anyback.step import Data, Program
 from anyback.trainer import Trainer
-from anyback.trees import rebuilt
 from anyback.witness import Seen, Witness, largest, observed
 
 __all__ = ["Difference", "Parity", "parity"]
@@ -265,7 +265,7 @@ class _Replica:
     ) -> tuple[list[Seen], State]:
         """Do step `t`: return what was seen, and the state after it."""
         see, where = Witness(self.where, guide), self.where
-        w, slots, stats = rebuilt(state, where.asarray)
+        w, slots, stats = tree_map(where.asarray, state)
         tally, word = {"loss": 0.0, "weight": 0.0}, micro_batch_word(self.seed, t - 1)
         at = None if rows is None else where.indices(rows)
         do = observed(self.program, see, self.loss, self.optimizer).step
@@ -273,7 +273,7 @@ class _Replica:
             after = where.call(
                 do, w, slots, stats, tally, self.data, self.mask, at, self.optimizer.at(t), word
             )
-        return see.seen, rebuilt(after[:3], where.to_numpy)
+        return see.seen, tree_map(where.to_numpy, after[:3])
 
 
 class _Walk(NaNGuard):

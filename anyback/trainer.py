@@ -24,7 +24,7 @@ from anyback.divergence import first_fault
 from anyback.history import History
 from anyback.interrupt import Interrupt
 from anyback.layers import Activation, Layer, Sequential
-from anyback.names import lookup
+from anyback.lookup import lookup
 from anyback.objective import Objective, distinct
 from anyback.optimizer import Optimizer
 from anyback.parameters import Layout

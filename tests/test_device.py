@@ -20,8 +20,8 @@ from anyback.engine.cuda import Launch
 from anyback.engine.device import Compiled, Stepped
 from anyback.engine.placing import arranged
 from anyback.engine.program import Program
+from anyback.pytree import leaves
 from anyback.random import Key
-from anyback.trees import leaves
 
 emulated = pytest.mark.skipif(COMPILER is None, reason="the emulator needs a C++ compiler")
 rng = np.random.default_rng(5)

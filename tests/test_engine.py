@@ -25,7 +25,7 @@ from anyback.engine.calls import calls
 from anyback.engine.layout import Run, lay_out
 from anyback.engine.recording import NotRecordable, record
 from anyback.losses import loss
-from anyback.trees import leaves
+from anyback.pytree import leaves
 
 
 class Plain(NumpyBackend):

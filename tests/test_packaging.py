@@ -33,7 +33,7 @@ ARRAY_LIBRARIES = {
 # The rooms of the house, modules or packages directly under anyback, from the ground up: each may import
 # only rooms that stand before it. Formulas know no backend, layers no trainer, the trainer no command line.
 HOUSE = (
-    *("arrays", "trees", "names", "history", "locks", "storage", "engine"),
+    *("arrays", "pytree", "lookup", "history", "locks", "storage", "engine"),
     *("activations", "gates", "comparison", "loss", "losses", "metric", "metrics"),
     *("schedules", "optimizer", "optimizers", "clipping", "regularizers"),
     *("random", "initializers", "parameters", "layers", "gradcheck", "drawing", "graph"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from anyback.backends.base import Backend, BackendError, first_line
-from anyback.names import suggestion
+from anyback.lookup import suggestion
 
 __all__ = ["Backend", "BackendError", "available_backends", "backend", "to_host"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback.arrays import Array, prefer
 from anyback.backends.base import Backend, BackendError, first_line
-from anyback.trees import rebuilt
+from anyback.pytree import tree_map
 
 __all__ = ["connect"]
 
@@ -79,7 +79,7 @@ class TorchBackend(Backend):
             one = step
             if self.compiled:
                 batches = self._on_device(batches)
-                look = rebuilt((fixed, batches[0]), self._look)
+                look = tree_map(self._look, (fixed, batches[0]))
                 if look not in made:
                     made[look] = self._made(step, *state, *fixed, *batches[0])
                 one = made[look]

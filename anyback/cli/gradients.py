@@ -16,7 +16,7 @@ from anyback.backends import Backend, backend
 from anyback.cli.door import console
 from anyback.cli.report import table
 from anyback.gradcheck import gradcheck
-from anyback.names import lookup
+from anyback.lookup import lookup
 from anyback.random import Draw, Purpose
 
 __all__ = ["check", "formulas"]

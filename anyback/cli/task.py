@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anyback import activations, losses
-from anyback.names import lookup
+from anyback.lookup import lookup
 from anyback.tables import Table, load
 
 __all__ = ["Task", "columns", "flat", "read"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback.engine.program import Machine, Program, look
 from anyback.engine.recording import NotRecordable
-from anyback.trees import form, leaves, rebuilt
+from anyback.pytree import leaves, structure, tree_map
 
 __all__ = ["Compiled", "Stepped"]
 
@@ -62,7 +62,7 @@ class Compiled:
 
     def program(self, args: tuple[Any, ...], calls: int = 1) -> Program | None:
         """Return the program for such arguments, if it is time for one and it can be had."""
-        key = form(args), *map(look, leaves(args))
+        key = structure(args), *map(look, leaves(args))
         program = self.programs[key] = self.programs.pop(key, 0)  # the last one used is forgotten last
         if len(self.programs) > KINDS:
             del self.programs[next(iter(self.programs))]
@@ -85,7 +85,7 @@ class Compiled:
 
     def _prove(self, program: Program, args: tuple[Any, ...]) -> None:
         """Compare a new program once with the plain function, on copies of what it may overwrite."""
-        copied = rebuilt(args[: self.donate], lambda x: x.copy())
+        copied = tree_map(lambda x: x.copy(), args[: self.donate])
         found = [self.machine.to_numpy(x) for x in leaves(program((*copied, *args[self.donate :])))]
         program.release()
         most = HALF_TOLERANCE if self.machine.half else TOLERANCE

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from anyback.engine.recording import Node, Recording, base, is_reshape
-from anyback.trees import leaves
+from anyback.pytree import leaves
 
 __all__ = ["Fused", "Kernel", "Sight", "fuse"]
 

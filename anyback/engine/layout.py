@@ -27,7 +27,7 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.engine.recording import Node, NotRecordable, Recording, base, is_reshape, resolved
-from anyback.trees import leaves
+from anyback.pytree import leaves
 
 __all__ = ["Operation", "Run", "lay_out"]
 

@@ -15,7 +15,7 @@ from anyback.engine.fusion import fuse, is_number
 from anyback.engine.placing import place
 from anyback.engine.recording import Node, NotRecordable, record, with_others
 from anyback.engine.spelling import known
-from anyback.trees import leaves, rebuilt
+from anyback.pytree import leaves, tree_map
 
 __all__ = ["Machine", "Program", "look"]
 
@@ -81,7 +81,7 @@ class Program:
 
     def __init__(self, f: Any, args: tuple[Any, ...], machine: Machine, donate: int, fresh: int) -> None:
         self.machine, self.xp = machine, machine.namespace
-        recording = record(f, *rebuilt(args, _outline))
+        recording = record(f, *tree_map(_outline, args))
         self.inputs, self.result, self.results = recording.inputs, recording.result, leaves(recording.result)
         self.computed = [node for node in recording.nodes if node.kind == "scalar"]
         self.numbers = [node for node in self.inputs if is_number(node)] + self.computed
@@ -284,7 +284,7 @@ class Program:
     def _returned(self) -> Any:
         over = self.bound[: min(self.donated, len(self.results))]
         found = iter([*over, *(self._view(node).copy() for node in self.results[len(over) :])])
-        return rebuilt(self.result, lambda node: next(found))
+        return tree_map(lambda node: next(found), self.result)
 
     # --- many steps ---------------------------------------------------------------------------------------
 

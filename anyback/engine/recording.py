@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import numpy_namespace, prefer
-from anyback.trees import leaves, rebuilt
+from anyback.pytree import leaves, tree_map
 
 __all__ = [
     "Node",
@@ -107,7 +107,7 @@ class Recording:
     Attributes
     ----------
     inputs : list of Node
-        One for each leaf of the arguments, see `anyback.trees`.
+        One for each leaf of the arguments, see `anyback.pytree`.
     nodes : list of Node
         The operations whose results are needed, in the order of their calls.
     result : nested tuples and dicts
@@ -163,7 +163,7 @@ def record(f: Callable[..., Any], *args: Any) -> Recording:
             raise NotRecordable("it returns a number that changes")
         return x.node if isinstance(x, Recorded) else Node("constant", None, (), np.asarray(x))
 
-    result = rebuilt(f(*rebuilt(args, given)), returned)
+    result = tree_map(returned, f(*tree_map(given, args)))
     if any(now.tobytes() != known for now, known in tape.constants):
         raise NotRecordable("it writes to an array that it has used")
     needed, nodes = set(leaves(result)), []

@@ -18,7 +18,7 @@ from anyback.arrays import Array
 from anyback.engine.calls import calls
 from anyback.engine.layout import Operation, lay_out
 from anyback.engine.recording import Node, NotRecordable, Recording, base, record
-from anyback.trees import form, leaves, rebuilt
+from anyback.pytree import leaves, structure, tree_map
 
 __all__ = ["Repeated", "Replayed"]
 
@@ -104,7 +104,7 @@ class Replayed:
 
     def _planned(self, args: tuple[Any, ...]) -> _Plan | None:
         """Return the plan for these arguments, if it is time for one."""
-        key = form(args), *map(_look, leaves(args))
+        key = structure(args), *map(_look, leaves(args))
         plan = self._plans[key] = self._plans.pop(key, 0)  # the last one used is the last to be forgotten
         if len(self._plans) > KINDS:
             del self._plans[next(iter(self._plans))]
@@ -180,7 +180,7 @@ class _Plan:
         for new, old in zip(results, given, strict=False):
             if _look(new.value) != _look(old.value):
                 raise NotRecordable(f"it returns {_look(new.value)} for {_look(old.value)}")
-        self.forms = [form(arg) for arg in args]
+        self.forms = [structure(arg) for arg in args]
         self.counts = [len(leaves(arg)) for arg in args]
         self.starts = [sum(self.counts[:i]) for i in range(len(args))]
         self.spent, self.done, self.layouts = 0.0, 0, 0
@@ -213,7 +213,7 @@ class _Plan:
         results = leaves(self.recording.result)
         over = dict(zip(results[: self.donated], self.bound, strict=False))
         self.all_over = len(over) == len(results)
-        self.result = rebuilt(self.recording.result, lambda node: over.get(node, places.get(node)))
+        self.result = tree_map(lambda node: over.get(node, places.get(node)), self.recording.result)
         try:
             self.table = None if table is None else table(operations)
         except Exception as reason:  # of LLVM: the calls do the same
@@ -229,7 +229,7 @@ class _Plan:
                 continue
             nested = isinstance(arg, _NESTED)
             inside = leaves(arg) if nested else (arg,)
-            if len(inside) != self.counts[i] or (nested and form(arg) != self.forms[i]):
+            if len(inside) != self.counts[i] or (nested and structure(arg) != self.forms[i]):
                 return False
             self.args[i] = arg
             for j, leaf in enumerate(inside, self.starts[i]):
@@ -265,7 +265,7 @@ class _Plan:
         self.done += 1
         result = self.result
         if not self.all_over:
-            result = result.copy() if isinstance(result, np.ndarray) else rebuilt(result, np.copy)
+            result = result.copy() if isinstance(result, np.ndarray) else tree_map(np.copy, result)
         if self.table is None:
             self._spend(perf_counter() - began)
         return result

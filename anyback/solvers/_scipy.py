@@ -12,7 +12,7 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.data import positive
-from anyback.names import suggestion
+from anyback.lookup import suggestion
 from anyback.solvers._numbers import above_zero
 
 __all__ = ["Minimum", "run", "solver"]
