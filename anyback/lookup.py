@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
 
-__all__ = ["lookup", "suggestion"]
+__all__ = ["lookup", "set_module", "suggestion"]
 
 
 def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Callable[..., Any]:
@@ -68,6 +69,15 @@ def suggestion(name: str, names: Sequence[str]) -> str:
     meant = [other for other, block in shared.items() if block == max(shared.values())]
     meant = meant or [other for other in names if alike[other] == max(alike.values()) > 0.55]
     return f": did you mean {' or '.join(map(repr, meant))}?" if meant else ""
+
+
+def set_module(package: str, names: Sequence[str]) -> None:
+    """Give public objects the module of the package that users import them from.
+
+    Pickles, checkpoints and `repr` then name the package, in whichever of its files an object is defined.
+    """
+    for name in names:
+        getattr(sys.modules[package], name).__module__ = package
 
 
 def _letters(name: str) -> str:

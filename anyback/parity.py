@@ -17,7 +17,7 @@ from anyback.callbacks import NaNGuard
 from anyback.data import Scaler, positive
 from anyback.layers import Layer
 from anyback.objective import Objective
-from anyback.optimizer import Optimizer
+from anyback.optimizers._base import Optimizer
 from anyback.plan import Intake
 from anyback.pytree import tree_map
 from anyback.random import Draw, Purpose, micro_batch_word

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from anyback.arrays import Array, namespace
-from anyback.clipping import clip_by_norm, clip_by_value
 from anyback.layers import Layer
+from anyback.optimizers.clipping import clip_by_norm, clip_by_value
 from anyback.parameters import Layout
 from anyback.random import Key
 from anyback.regularizers import l1, l2

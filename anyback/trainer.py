@@ -26,7 +26,7 @@ from anyback.interrupt import Interrupt
 from anyback.layers import Activation, Layer, Sequential
 from anyback.lookup import lookup
 from anyback.objective import Objective, distinct
-from anyback.optimizer import Optimizer
+from anyback.optimizers._base import Optimizer
 from anyback.parameters import Layout
 from anyback.plan import Intake, OnHost, Plan
 from anyback.progress import Progress

@@ -12,7 +12,7 @@ import numpy as np
 from anyback.arrays import Array, Vjp
 from anyback.backends import Backend
 from anyback.layers import Layer, Sequential
-from anyback.optimizer import Optimizer
+from anyback.optimizers._base import Optimizer
 from anyback.parameters import Layout, Parameters
 from anyback.random import Key
 from anyback.step import Program

@@ -11,7 +11,7 @@ import pytest
 from conftest import require
 
 from anyback import clipping, regularizers
-from anyback.clipping import clip_by_norm, clip_by_value, global_norm
+from anyback.optimizers.clipping import clip_by_norm, clip_by_value, global_norm
 from anyback.regularizers import l1, l2
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import require
 
 from anyback import losses
-from anyback.loss import Loss, loss
+from anyback.losses._base import Loss, loss
 
 torch = require("torch")
 F = torch.nn.functional

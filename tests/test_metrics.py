@@ -13,7 +13,7 @@ from conftest import require
 
 from anyback import metrics
 from anyback.arrays import device, namespace
-from anyback.metric import Metric, metric
+from anyback.metrics._base import Metric, metric
 from anyback.random import Draw, Purpose
 
 CLASSES = [name for name in metrics.__all__ if getattr(metrics, name).targets == "labels"]

@@ -12,7 +12,7 @@ from conftest import require
 
 import anyback as ab
 from anyback.callbacks import Callback, EarlyStopping, Lambda, ReduceOnPlateau
-from anyback.metric import metric as make_metric
+from anyback.metrics._base import metric as make_metric
 from anyback.random import Draw, Purpose
 from anyback.schedules import Cosine, OneCycle, Step
 

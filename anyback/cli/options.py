@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from anyback import metrics, optimizers
 from anyback.cli.door import fail
 from anyback.lookup import lookup
-from anyback.optimizer import Optimizer
+from anyback.optimizers._base import Optimizer
 
 __all__ = ["Options", "any_case"]
 

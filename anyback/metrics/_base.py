@@ -8,7 +8,7 @@ from typing import Any
 from anyback.arrays import Array, device, follows, namespace
 from anyback.comparison import Comparison
 
-__all__ = ["Metric", "metric", "wide"]
+__all__ = ["Metric", "metric", "summed", "wide"]
 
 
 class Metric(Comparison):
@@ -194,3 +194,12 @@ def _near_zero(pred: Array, target: Array) -> tuple[Array, Array]:
     pred, target = wide(pred), wide(target)
     mean = namespace(pred).sum(target, axis=-2, keepdims=True) / target.shape[-2]
     return pred - mean, target - mean
+
+
+def summed(x: Array, weight: Array | None, axis: int = -1) -> Array:
+    """Return the weighted sum of x, (..., B) or (..., B, k), over the batch."""
+    x = wide(x)
+    if weight is not None:
+        weight = wide(weight)
+        x = x * (weight if axis == -1 else weight[..., None])
+    return namespace(x).sum(x, axis=axis)

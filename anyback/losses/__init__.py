@@ -1,0 +1,50 @@
+"""Losses: each compares predictions with targets and returns a value with its vector-Jacobian product.
+
+``value, vjp = huber(pred, target)`` is the mean over the batch, and ``vjp()`` its gradient with respect to
+`pred`. Predictions are (..., B, k): B samples of k outputs, and any axes before them are
+independent networks trained at once, so that the value has shape (...). A loss of several outputs is
+their mean, except for the losses of classes, where the k outputs belong to one choice.
+
+A loss is written for one sample, as a function of (..., B, k) that gives (..., B), and `loss` makes
+the rest: checks, weights of samples, sums and means.
+"""
+
+from anyback.lookup import set_module
+from anyback.losses._base import Loss as Loss
+from anyback.losses._base import loss as loss
+from anyback.losses.classification import (
+    binary_cross_entropy,
+    focal,
+    hinge,
+    kl_divergence,
+    multiclass_hinge,
+    softmax_cross_entropy,
+)
+from anyback.losses.regression import (
+    huber,
+    log_cosh,
+    mean_absolute_error,
+    mean_squared_error,
+    poisson,
+    quantile,
+    smooth_l1,
+)
+
+# The registry of losses: names for a trainer, the command line, the tests and the reference pages.
+__all__ = [
+    "binary_cross_entropy",
+    "focal",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "multiclass_hinge",
+    "poisson",
+    "quantile",
+    "smooth_l1",
+    "softmax_cross_entropy",
+]
+
+set_module(__name__, [*__all__, "Loss", "loss"])

@@ -1,0 +1,33 @@
+"""Metrics: what is reported beside the loss, in the units people talk in.
+
+``accuracy(pred, target)`` is a value of shape (...) for raw outputs (..., B, k). A metric is made of a
+function that sums over a batch and one that finishes the sums, so that training adds up batch after
+batch on the device and reads the result once; nothing here reads a value back to the host.
+
+Metrics of classes take labels (..., B) of integers or probabilities (..., B, k), of which the largest
+counts. With k = 1 the class is ``pred > 0`` and targets are (..., B, 1), {0, 1} or {-1, +1}.
+Metrics of reals take targets of the same (B, k) as the predictions. Sums are kept in the widest real
+dtype that the library and device have.
+"""
+
+from anyback.lookup import set_module
+from anyback.metrics._base import Metric as Metric
+from anyback.metrics._base import metric as metric
+from anyback.metrics.classification import accuracy, confusion_matrix, f1, precision, recall, top_k_accuracy
+from anyback.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
+
+# The registry of metrics: names for a trainer, the command line, the tests and the reference pages.
+__all__ = [
+    "accuracy",
+    "confusion_matrix",
+    "f1",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "precision",
+    "r2",
+    "recall",
+    "root_mean_squared_error",
+    "top_k_accuracy",
+]
+
+set_module(__name__, [*__all__, "Metric", "metric"])
