@@ -1,5 +1,7 @@
 """anyback: one set of formulas, every array library."""
 
+import sys
+
 from anyback import (
     activations,
     callbacks,
@@ -13,11 +15,11 @@ from anyback import (
     plots,
     schedules,
     solvers,
+    training,
 )
 from anyback.backends import BackendError, available_backends, backend
 from anyback.checkpoint import CheckpointError
 from anyback.gradcheck import gradcheck
-from anyback.history import History
 from anyback.layers import (
     MLP,
     Activation,
@@ -45,9 +47,20 @@ from anyback.optimizers import (
     RMSProp,
 )
 from anyback.parity import parity
-from anyback.trainer import Trainer
+from anyback.training.history import History
+from anyback.training.trainer import Trainer
 
 __version__ = "0.1.0"
+
+# Old import paths of modules that are now in packages; they work until 1.0.
+sys.modules |= {
+    "anyback.clipping": optimizers.clipping,
+    "anyback.history": training.history,
+    "anyback.loss": losses._base,
+    "anyback.metric": metrics._base,
+    "anyback.optimizer": optimizers._base,
+    "anyback.trainer": training.trainer,
+}
 
 __all__ = [
     "MLP",

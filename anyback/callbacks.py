@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyback.checkpoint.files import append, rewrite, sweep
 from anyback.lookup import suggestion
-from anyback.storage import append, rewrite, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from anyback.trainer import Trainer
+    from anyback.training.trainer import Trainer
 
 __all__ = [
     "CSVLog",

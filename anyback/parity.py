@@ -14,16 +14,16 @@ from anyback import losses
 from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.callbacks import NaNGuard
-from anyback.data import Scaler, positive
 from anyback.layers import Layer
-from anyback.objective import Objective
 from anyback.optimizers._base import Optimizer
-from anyback.plan import Intake
 from anyback.pytree import tree_map
 from anyback.random import Draw, Purpose, micro_batch_word
-from anyback.step import Data, Program
-from anyback.trainer import Trainer
-from anyback.witness import Seen, Witness, largest, observed
+from anyback.training.fit_data import Intake
+from anyback.training.inputs import Scaler, positive
+from anyback.training.objective import Objective
+from anyback.training.probe import Seen, Witness, largest, observed
+from anyback.training.step import Data, Program
+from anyback.training.trainer import Trainer
 
 __all__ = ["Difference", "Parity", "parity"]
 

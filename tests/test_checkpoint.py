@@ -15,10 +15,9 @@ import pytest
 from conftest import require
 
 import anyback as ab
-from anyback import describe as description
-from anyback import initializers, layers, losses, metrics, optimizers, schedules, storage
+from anyback import initializers, layers, losses, metrics, optimizers, schedules
 from anyback.callbacks import Checkpoint, EarlyStopping, Lambda, ReduceOnPlateau
-from anyback.checkpoint import CheckpointError
+from anyback.checkpoint import CheckpointError, config, files
 
 require("safetensors")
 
@@ -353,14 +352,14 @@ def test_other_safetensors_are_refused(tmp_path):
 def test_files_with_a_right_sum_but_a_wrong_description_are_refused(tmp_path, saved):
     path = tmp_path / "run"
     path.write_bytes(saved)
-    arrays, described = storage.read(path)
+    arrays, described = files.read(path)
     described.pop("format")
-    storage.write(path, arrays, described)
+    files.write(path, arrays, described)
     ab.Trainer.load(path, backend="numpy")
     unknown = {**described["model"], "layers": [{"is": "layers.Convolution"}]}
     outside = {**described["model"], "layers": [{"is": "os.system", "command": "true"}]}
     for change, match in (
-        ({"format": storage.FORMAT + 1}, "has format 2, this anyback reads up to 1"),
+        ({"format": files.FORMAT + 1}, "has format 2, this anyback reads up to 1"),
         ({"model": unknown}, "description names layers.Convolution, which anyback does not have"),
         ({"model": outside}, "description names os.system, which anyback does not have"),
         ({"loss": {"is": "losses.own_loss"}}, "names losses.own_loss"),
@@ -377,21 +376,21 @@ def test_files_with_a_right_sum_but_a_wrong_description_are_refused(tmp_path, sa
         ({"callbacks": [["EarlyStopping", []]]}, "callbacks must be names with states, got"),
         ({"fit": {}}, "fit must be what a fit began with, got {}"),
     ):
-        storage.write(path, arrays, {**described, **change})
+        files.write(path, arrays, {**described, **change})
         refused(path, match)
-    storage.write(path, arrays, {name: value for name, value in described.items() if name != "seed"})
+    files.write(path, arrays, {name: value for name, value in described.items() if name != "seed"})
     refused(path, "does not describe a trainer: 'seed'")
-    storage.write(path, {name: a for name, a in arrays.items() if name != "w"}, described)
+    files.write(path, {name: a for name, a in arrays.items() if name != "w"}, described)
     refused(path, "the file lacks w")
-    storage.write(path, {**arrays, "w": arrays["w"][:-1]}, described)
+    files.write(path, {**arrays, "w": arrays["w"][:-1]}, described)
     refused(path, "w has shape .* where the model needs")
-    storage.write(path, {**arrays, "w": arrays["w"].astype("int32")}, described)
+    files.write(path, {**arrays, "w": arrays["w"].astype("int32")}, described)
     refused(path, "w is int32 of shape .* where the model needs float32")
-    storage.write(path, {**arrays, "../w": np.ones(1)}, described)
+    files.write(path, {**arrays, "../w": np.ones(1)}, described)
     refused(path, "the file has '../w' beside it")
-    storage.write(path, {**arrays, "scaler.mean": np.ones(1)}, described)
+    files.write(path, {**arrays, "scaler.mean": np.ones(1)}, described)
     refused(path, "scaler.mean must have shape")
-    storage.write(path, {name: a for name, a in arrays.items() if name != "scaler.mean"}, described)
+    files.write(path, {name: a for name, a in arrays.items() if name != "scaler.mean"}, described)
     refused(path, "the file lacks scaler.mean")
 
 
@@ -402,13 +401,13 @@ def test_a_header_of_any_length_is_read(tmp_path):
     """A header of 640 or 1,152 bytes begins as a pickle does, one of 19,280 as an archive."""
     path = tmp_path / "run"
     seen = set()
-    storage.write(path, {"w": np.ones(2)}, {"padding": ""})
+    files.write(path, {"w": np.ones(2)}, {"padding": ""})
     shortest = int.from_bytes(path.read_bytes()[:8], "little")
     for length in (640, 896, 1152, 1408, 19280):
         padding = "x" * (length - shortest)
-        storage.write(path, {"w": np.ones(2)}, {"padding": padding})
+        files.write(path, {"w": np.ones(2)}, {"padding": padding})
         seen.add(path.read_bytes()[:2])
-        assert storage.read(path)[1]["padding"] == padding
+        assert files.read(path)[1]["padding"] == padding
     assert seen == {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"}
 
 
@@ -418,17 +417,17 @@ def test_a_header_of_any_length_is_read(tmp_path):
     np.asfortranarray(np.arange(6, dtype="int32").reshape(2, 3)),
 ])  # fmt: skip
 def test_arrays_of_any_layout_come_back(tmp_path, array):
-    storage.write(tmp_path / "run", {"a": array}, {"x": [1, None, "é"]})
-    arrays, described = storage.read(tmp_path / "run")
+    files.write(tmp_path / "run", {"a": array}, {"x": [1, None, "é"]})
+    arrays, described = files.read(tmp_path / "run")
     np.testing.assert_array_equal(arrays["a"], array)
     assert arrays["a"].shape == np.shape(array)
-    assert described == {"format": storage.FORMAT, "x": [1, None, "é"]}
+    assert described == {"format": files.FORMAT, "x": [1, None, "é"]}
 
 
 def test_nothing_is_left_and_the_umask_rules(tmp_path):
     old = os.umask(0o027)
     try:
-        storage.write(tmp_path / "run", {"a": np.ones(2)}, {})
+        files.write(tmp_path / "run", {"a": np.ones(2)}, {})
     finally:
         os.umask(old)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -487,7 +486,7 @@ LAYERS = {
 
 
 def round_trip(thing):
-    return description.restore(json.loads(json.dumps(description.describe(thing))))
+    return config.from_config(json.loads(json.dumps(config.to_config(thing))))
 
 
 def test_all_that_can_be_described_is_listed_here():
@@ -517,7 +516,7 @@ def test_optimizers_come_back(name):
 def test_layers_come_back(name, bound):
     layer = LAYERS[name].bind((4,))[0] if bound else LAYERS[name]
     back = round_trip(layer)
-    assert description.describe(back) == description.describe(layer)
+    assert config.to_config(back) == config.to_config(layer)
     if name not in ("Layer", "Activation"):
         assert back == layer
     if bound:
@@ -543,7 +542,7 @@ def test_formulas_come_back(thing):
 ])  # fmt: skip
 def test_unknown_names_are_refused(described):
     with pytest.raises(ValueError, match="which anyback does not have"):
-        description.restore(described)
+        config.from_config(described)
 
 
 @pytest.mark.parametrize(
@@ -551,7 +550,7 @@ def test_unknown_names_are_refused(described):
 )
 def test_what_is_not_of_anyback_is_not_described(thing):
     with pytest.raises(TypeError):
-        description.describe(thing)
+        config.to_config(thing)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"format": "x"}', "not JSON", "[" * 100_000])
@@ -559,7 +558,7 @@ def test_a_right_sum_over_a_wrong_description_is_refused(tmp_path, text):
     from safetensors.numpy import save
 
     arrays = {"w": np.ones(2)}
-    data = save(arrays, {"anyback": text, "sha256": storage._digest(arrays, text)})
+    data = save(arrays, {"anyback": text, "sha256": files._digest(arrays, text)})
     (tmp_path / "run").write_bytes(data)
     refused(tmp_path / "run", "truncated, altered, or not of anyback")
 

@@ -19,11 +19,15 @@ from conftest import require
 
 import anyback as ab
 from anyback import losses, optimizers
-from anyback.trainer import Trainer
+from anyback.training.trainer import Trainer
 
 Abort = require("typer").Abort
-from anyback.cli import app, gradients, report  # noqa: E402
-from anyback.cli import folder as folders  # noqa: E402
+from anyback.cli import (  # noqa: E402
+    app,
+    gradients,
+    report,
+    run_dir,  # noqa: E402
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -199,7 +203,7 @@ def test_the_run_folder_is_complete(species_run, folder):
 
 def test_the_held_out_part_decides_nothing(call, folder, tmp_path):
     """Other values in the held-out rows leave every weight as it is."""
-    from anyback.cli.parts import held_out
+    from anyback.cli.splits import held_out
     from anyback.tables import load
 
     table = load(folder / "price.csv")
@@ -231,7 +235,7 @@ def test_the_held_out_part_decides_nothing(call, folder, tmp_path):
     ],
 )
 def test_every_kind_of_target(call, folder, tmp_path, file, options, loss, outputs, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     run = tmp_path / "run"
     code, out, err = call("train", folder / file, *FAST, *options, "--out", run)
     assert code == 0, err
@@ -262,7 +266,7 @@ def test_a_regression_leaves_its_own_picture(call, folder, tmp_path):
 
 
 def test_targets_far_from_zero_are_pointed_out(call, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     x = np.random.default_rng(0).normal(size=(40, 2))
     np.savez(tmp_path / "far.npz", x=x, y=1000 + 50 * x[:, 0])
     code, _, err = call("train", tmp_path / "far.npz", *FAST, "--out", tmp_path / "run")
@@ -270,7 +274,7 @@ def test_targets_far_from_zero_are_pointed_out(call, folder, tmp_path, monkeypat
 
 
 def test_whole_numbers_taken_as_classes_are_pointed_out(call, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     for name, k, noted in (("n", 11, True), ("two", 2, False)):
         write(tmp_path / f"{name}.csv", f"a,{name}", [[i % 7, 3 * (i % k)] for i in range(60)])
         options = ("--validation", "0", "-q", "--out", tmp_path / name)
@@ -280,7 +284,7 @@ def test_whole_numbers_taken_as_classes_are_pointed_out(call, folder, tmp_path, 
 
 
 def test_columns_that_are_dropped_stay_dropped(call, folder, tmp_path, monkeypatch, refused):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     rows = [[f"u{i}", i % 5, "red" if i % 2 else "blue", i % 7, (i % 5) / 4] for i in range(40)]
     write(tmp_path / "named.csv", "id,a,colour,b,y", rows)
     write(tmp_path / "bare.csv", "u,1,red,1,0.25", rows)
@@ -301,7 +305,7 @@ def test_columns_that_are_dropped_stay_dropped(call, folder, tmp_path, monkeypat
 
 
 def test_dropout_is_for_classes_unless_asked_for(call, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     for file, typed, expected in (
         ("price.csv", (), 0.0),
         ("price.csv", ("--dropout", "0.1"), 0.1),
@@ -419,7 +423,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(call, folder, tmp_path, monke
 
 
 def test_a_run_that_stopped_early_says_how_to_go_on(call, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     run, data = tmp_path / "run", folder / "price.csv"
     options = ("--hidden", "8", "--lr", "0.3", "--epochs", "300", "--patience", "2")
     assert "stopped early" in call("train", data, *options, "--out", run)[1]
@@ -459,7 +463,7 @@ def test_runs_of_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "now")
     for name in ("digits-now", "digits-now-2", "digits-now-3"):
-        found = folders.fresh("digits")
+        found = run_dir.fresh("digits")
         assert found == Path("runs", name)
         found.mkdir(parents=True)
 
@@ -568,7 +572,7 @@ def test_predict_writes_names_and_probabilities(call, species_run, folder, tmp_p
 
 
 def test_probabilities_of_two_classes_with_one_output(call, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     run = tmp_path / "run"
     options = ("--loss", "binary_cross_entropy", "--target", "ok", "-q", "--out", run)
     assert call("train", folder / "two.csv", *FAST, *options)[0] == 0
@@ -634,7 +638,7 @@ def test_version_and_help(call):
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_the_same_training_on_another_backend(call, folder, tmp_path, library, monkeypatch):
     require(library)
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     found = []
     for name in ("numpy", library):
         options = (*FAST, "--dtype", "float64", "--backend", name, "-q", "--out", tmp_path / name)
@@ -786,7 +790,7 @@ def test_what_describes_a_run_must_be_whole_and_of_that_run(refused, species_run
 
 
 def test_a_header_of_numbers_is_asked_for(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     data = tmp_path / "data.csv"
     rows = [f"{i % 7},{i % 5},{'ab'[i % 2]}" for i in range(40)]
     for first, said in (("0,1,label", True), ("0,1,a", False), ("u,v,label", False)):
@@ -797,7 +801,7 @@ def test_a_header_of_numbers_is_asked_for(call, tmp_path, monkeypatch):
 
 def test_a_file_without_names_is_predicted_as_it_was_learned_from(call, tmp_path, monkeypatch):
     """With its target's column, which may be text, or without."""
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     data, bare = tmp_path / "data.csv", tmp_path / "bare.csv"
     data.write_text("".join(f"{'ab'[i % 2]},{i % 7},{i % 5}\n" for i in range(40)))
     bare.write_text("".join(f"{i % 7},{i % 5}\n" for i in range(40)))
@@ -809,7 +813,7 @@ def test_a_file_without_names_is_predicted_as_it_was_learned_from(call, tmp_path
 
 def test_a_resumed_run_stays_on_its_backend(call, folder, tmp_path, monkeypatch):
     require("array_api_strict")
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     run, data = tmp_path / "run", folder / "species.csv"
     assert call("train", data, *FAST, "--backend", "array_api_strict", "--out", run)[0] == 0
     for options, name in (
@@ -822,7 +826,7 @@ def test_a_resumed_run_stays_on_its_backend(call, folder, tmp_path, monkeypatch)
 
 def test_a_resumed_run_finds_its_data(call, folder, tmp_path, monkeypatch):
     """Those that ship, whatever lies beside the user; and, moved with the run, those of the same path."""
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     assert call("train", "digits", *FAST, "--out", "shipped")[0] == 0
@@ -868,8 +872,8 @@ def test_predictions_replace_a_file_as_a_whole(call, refused, species_run, folde
             raise OSError(28, "no room")
 
         with monkeypatch.context() as patched:
-            patched.setattr("anyback.storage.os.fsync", full)
-            patched.setattr("anyback.storage.os.replace", full)
+            patched.setattr("anyback.checkpoint.files.os.fsync", full)
+            patched.setattr("anyback.checkpoint.files.os.replace", full)
             err = refused("predict", species_run, folder / "species.csv", "--out", out)
         assert f"{out} cannot be written: no room" in err
         assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 1
@@ -883,7 +887,7 @@ def test_help_needs_no_docstrings():
 
 
 def test_a_checkpoint_alone_is_evaluated(call, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
     for file in ("species.csv", "price.csv"):
         run, alone = tmp_path / file, tmp_path / f"{file}.safetensors"
         assert call("train", folder / file, *FAST, "--out", run)[0] == 0

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import require
 
-from anyback import clipping, regularizers
+from anyback import regularizers
+from anyback.optimizers import clipping
 from anyback.optimizers.clipping import clip_by_norm, clip_by_value, global_norm
 from anyback.regularizers import l1, l2
 

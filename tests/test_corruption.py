@@ -13,7 +13,7 @@ import pytest
 from conftest import require
 
 import anyback as ab
-from anyback import storage
+from anyback.checkpoint import files
 
 require("safetensors")
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,10 +110,10 @@ PREDICTED = {
 }
 
 
-@pytest.mark.parametrize("version", range(1, storage.FORMAT + 1))
+@pytest.mark.parametrize("version", range(1, files.FORMAT + 1))
 def test_checkpoints_of_every_format_load(version):
     path = Path(__file__).parent / "checkpoints" / f"format-{version}.safetensors"
-    assert storage.read(path)[1]["format"] == version
+    assert files.read(path)[1]["format"] == version
     trainer = ab.Trainer.load(path, backend="numpy")
     x = np.array([[0.0, 1.0], [-1.0, 0.5]])
     np.testing.assert_allclose(trainer.predict(x), PREDICTED[version], rtol=1e-5)

@@ -17,7 +17,7 @@ from conftest import require
 
 import anyback as ab
 from anyback.callbacks import Checkpoint, EarlyStopping, Lambda, NaNGuard, ReduceOnPlateau
-from anyback.data import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint, positive
+from anyback.training.inputs import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint, positive
 
 X = np.random.default_rng(0).normal(size=(12, 4))
 LABELS = np.arange(12) % 3

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import anyback as ab
-from anyback import activations, clipping, gates, layers, losses, metrics, optimizers, regularizers
+from anyback import activations, gates, layers, losses, metrics, optimizers, regularizers
 from anyback.arrays import namespace
+from anyback.optimizers import clipping
 from anyback.parameters import Layout
 from anyback.random import Key
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import require
 
 import anyback as ab
-from anyback.data import Scaler, as_inputs, as_targets, cast, fingerprint
+from anyback.training.inputs import Scaler, as_inputs, as_targets, cast, fingerprint
 
 ROWS, WIDTH = 51_200, 196  # batches are small beside the whole
 MB = 1_000_000

@@ -13,7 +13,7 @@ import anyback as ab
 from anyback import losses, parity
 from anyback.losses import loss
 from anyback.parity import Difference, Parity, _difference, _Replica, _rows
-from anyback.witness import Seen
+from anyback.training.probe import Seen
 
 rng = np.random.default_rng(5)
 Y = np.arange(40) % 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anyback import plots
-from anyback.history import History
+from anyback.training.history import History
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -23,18 +23,18 @@ import pytest
 from conftest import require
 
 import anyback as ab
-from anyback import storage
 from anyback.callbacks import Checkpoint, CSVLog, DivergenceError, EarlyStopping, JSONLog, Lambda
-from anyback.checkpoint import CheckpointError, newest
+from anyback.checkpoint import CheckpointError, files, newest
+from anyback.checkpoint.locks import lock
 from anyback.interrupt import Interrupted, terminable, terminate
-from anyback.locks import lock
 
 require("safetensors")
 require("typer")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are no part of the installed package
 pytest.importorskip("benchmarks", reason="the benchmarks are in a checkout only")
-from anyback.cli import app, door, folder  # noqa: E402
+from anyback.cli import app, run_dir  # noqa: E402
+from anyback.cli.app import note  # noqa: E402
 from benchmarks.reliability import (  # noqa: E402
     Settings,
     __main__,
@@ -58,7 +58,7 @@ Y = (X[:, 0] > 0).astype(int)
 @pytest.fixture(autouse=True)
 def on_one_backend(monkeypatch):
     monkeypatch.setenv("ANYBACK_BACKEND", "numpy")
-    monkeypatch.setattr("anyback.cli.training._draw", lambda *args: None)
+    monkeypatch.setattr("anyback.cli.run._draw", lambda *args: None)
 
 
 @pytest.fixture
@@ -252,11 +252,11 @@ def test_what_killed_saves_left_is_swept_and_what_lives_is_not(tmp_path):
     dead, other = tmp_path / f".run.{'0a' * 6}.tmp", tmp_path / ".mine.tmp"
     for path in (dead, other):
         path.write_bytes(b"half")
-    with storage._created(str(tmp_path / ".run")) as file:
+    with files._created(str(tmp_path / ".run")) as file:
         living = Path(file.name)
         fit(made(), Checkpoint(tmp_path / "run"), epochs=1)
         assert {file.name for file in tmp_path.iterdir()} == {living.name, other.name, "run"}
-    storage.sweep(tmp_path)
+    files.sweep(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {other.name, "run"}
 
 
@@ -266,24 +266,24 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path, monkeyp
     def late(descriptor):
         if not swept:
             swept.extend(tmp_path.iterdir())
-            storage.sweep(tmp_path)
+            files.sweep(tmp_path)
         return lock(descriptor)
 
-    lock = storage.lock
-    monkeypatch.setattr(storage, "lock", late)
-    storage.replace(tmp_path / "run", b"new")
+    lock = files.lock
+    monkeypatch.setattr(files, "lock", late)
+    files.replace(tmp_path / "run", b"new")
     assert len(swept) == 1 and [file.name for file in tmp_path.iterdir()] == ["run"]
     assert (tmp_path / "run").read_bytes() == b"new"
     answers = [False, True]  # a sweeper has the first
-    monkeypatch.setattr(storage, "lock", lambda descriptor: answers.pop(0))
-    storage.replace(tmp_path / "run", b"newer")
+    monkeypatch.setattr(files, "lock", lambda descriptor: answers.pop(0))
+    files.replace(tmp_path / "run", b"newer")
     assert answers == [] and (tmp_path / "run").read_bytes() == b"newer"
 
 
 def test_two_writers_of_one_checkpoint_do_not_trip(tmp_path):
     def write(number):
         for _ in range(200):
-            storage.replace(tmp_path / "run.txt", str(number).encode() * 100, keep=2, durable=False)
+            files.replace(tmp_path / "run.txt", str(number).encode() * 100, keep=2, durable=False)
         return True
 
     with ThreadPoolExecutor(2) as pool:
@@ -306,7 +306,7 @@ def test_a_folder_that_cannot_be_waited_for_is_no_reason_to_fail(tmp_path, monke
             raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    storage.replace(tmp_path / "run", b"new")
+    files.replace(tmp_path / "run", b"new")
     assert (tmp_path / "run").read_bytes() == b"new"
 
 
@@ -319,7 +319,7 @@ def test_logs_are_replaced_as_a_whole_and_written_to_where_they_are_no_files(tmp
 
 def test_logs_grow_by_a_row_and_are_written_anew_for_a_new_column(tmp_path, monkeypatch):
     anew, log = [], tmp_path / "log.csv"
-    rewrite = storage.rewrite
+    rewrite = files.rewrite
     monkeypatch.setattr(
         "anyback.callbacks.rewrite", lambda path, data: (anew.append(path), rewrite(path, data))
     )
@@ -332,9 +332,9 @@ def test_logs_grow_by_a_row_and_are_written_anew_for_a_new_column(tmp_path, monk
     rows = list(csv.DictReader(log.read_text().splitlines()))
     assert [row["more"] for row in rows] == [""] * 6 + ["1.0"] * 3
     assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
-    monkeypatch.setattr("anyback.storage.open", refused, raising=False)
+    monkeypatch.setattr("anyback.checkpoint.files.open", refused, raising=False)
     with pytest.raises(OSError, match="log.csv cannot be written: no room"):
-        storage.append(log, b"more")
+        files.append(log, b"more")
 
 
 def refused(*args, **options):
@@ -355,7 +355,7 @@ def test_two_runs_in_one_folder_are_refused(call, tmp_path):
     run = tmp_path / "run"
     checkpoint = begun(call, run)
     before = checkpoint.read_bytes()
-    with folder.claimed(run):
+    with run_dir.claimed(run):
         for options in (("--resume", run), ("--resume", checkpoint), ("--out", run)):
             code, err = call(*options)
             assert code == 2 and checkpoint.read_bytes() == before
@@ -431,24 +431,24 @@ def test_a_message_that_nobody_reads_ends_no_run(monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(sys, "stderr", Full())
-    door.note("epoch 1 of many")
+    note("epoch 1 of many")
 
 
 @posix
 def test_a_killed_run_leaves_no_lock(tmp_path):
     code = (
-        "import sys, time, pathlib; from anyback.cli import folder\n"
-        "with folder.claimed(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+        "import sys, time, pathlib; from anyback.cli import run_dir\n"
+        "with run_dir.claimed(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
-    with pytest.raises(ValueError, match=f"in use by process {process.pid} on"), folder.claimed(tmp_path):
+    with pytest.raises(ValueError, match=f"in use by process {process.pid} on"), run_dir.claimed(tmp_path):
         pass
     process.kill()
     process.communicate()
     assert (tmp_path / ".lock").exists()
-    with folder.claimed(tmp_path):
+    with run_dir.claimed(tmp_path):
         (tmp_path / "mine").touch()
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
@@ -457,7 +457,7 @@ def test_without_locks_a_run_is_not_refused(call, tmp_path, monkeypatch):
     def none(descriptor):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(folder, "lock", none)
+    monkeypatch.setattr(run_dir, "lock", none)
     code, err = call("--epochs", 1, "--hidden", 8, "--out", tmp_path / "run")
     assert code == 0 and "file system without locks" in err
 
@@ -666,13 +666,13 @@ def test_what_is_not_as_in_a_run_left_alone_is_found(tmp_path, monkeypatch):
         run.folder.mkdir()
         fit(made(), Checkpoint(run.checkpoint), CSVLog(run.folder / "history.csv"))
     assert other.unlike(whole) is None
-    arrays, described = storage.read(other.checkpoint)
+    arrays, described = files.read(other.checkpoint)
     rows = described["history"]
     for change in ("w", "slots.0", "slots.1"):
-        storage.write(other.checkpoint, {**arrays, change: np.nextafter(arrays[change], 9)}, described)
+        files.write(other.checkpoint, {**arrays, change: np.nextafter(arrays[change], 9)}, described)
         assert other.unlike(whole) == "other weights, slots or history"
     rows[1]["loss"] = float(np.nextafter(rows[1]["loss"], 9))
-    storage.write(other.checkpoint, arrays, described)
+    files.write(other.checkpoint, arrays, described)
     assert other.unlike(whole) == "other weights, slots or history"
     shutil.copy(whole.checkpoint, other.checkpoint)
     (other.folder / ".run.tmp").touch()

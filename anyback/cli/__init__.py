@@ -7,6 +7,6 @@ they are needed: matplotlib and the array libraries take time.
 from __future__ import annotations
 
 from anyback.cli import others, train  # noqa: F401 - importing them declares the commands
-from anyback.cli.program import app
+from anyback.cli.app import app
 
 __all__ = ["app"]

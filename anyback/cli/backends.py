@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from anyback.backends import available_backends, backend
-from anyback.cli.door import console
+from anyback.cli.app import console
 from anyback.cli.report import table
 
 __all__ = ["backends"]

@@ -13,7 +13,7 @@ import typer
 
 from anyback import activations, gates, losses, regularizers
 from anyback.backends import Backend, backend
-from anyback.cli.door import console
+from anyback.cli.app import console
 from anyback.cli.report import table
 from anyback.gradcheck import gradcheck
 from anyback.lookup import lookup

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from anyback import metrics, optimizers
-from anyback.cli.door import fail
+from anyback.cli.app import fail
 from anyback.lookup import lookup
 from anyback.optimizers._base import Optimizer
 

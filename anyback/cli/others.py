@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from anyback.cli.app import command
 from anyback.cli.arguments import (
     DATA,
     LEARNING,
@@ -20,7 +21,6 @@ from anyback.cli.arguments import (
     Target,
     option,
 )
-from anyback.cli.program import command
 
 __all__ = ["backends", "evaluate", "gradcheck", "parity", "predict"]
 
@@ -44,9 +44,9 @@ def evaluate(
 
     Of the data that the run learned from, or that has a held-out part, the held-out rows are taken.
     """
-    from anyback.cli import using
+    from anyback.cli import inference
 
-    using.evaluate(run, data, target, drop, backend, everything)
+    inference.evaluate(run, data, target, drop, backend, everything)
 
 
 @command(
@@ -77,9 +77,9 @@ def predict(
     Inputs are found by their columns' names where the file has a header; the target may be missing. Of data
     with a held-out part, that part is taken.
     """
-    from anyback.cli import using
+    from anyback.cli import inference
 
-    using.predict(run, data, drop, out, proba, backend)
+    inference.predict(run, data, drop, out, proba, backend)
 
 
 @command()

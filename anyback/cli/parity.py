@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from anyback.cli import folder as folders
-from anyback.cli.door import fail
+from anyback.checkpoint.files import rewrite
+from anyback.cli import run_dir
+from anyback.cli.app import fail
 from anyback.cli.options import Options
 from anyback.cli.task import Task, read
-from anyback.data import Scaler
 from anyback.layers import MLP
 from anyback.parity import parity as compared
-from anyback.storage import rewrite
+from anyback.training.inputs import Scaler
 
 __all__ = ["parity"]
 
@@ -47,7 +47,7 @@ def parity(
         tolerance=tolerance,
     )
     print(report)
-    folder = folders.fresh("parity") if out is None else out
+    folder = run_dir.fresh("parity") if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
     rewrite(folder / _TEXT, f"{report}\n".encode())
     rewrite(folder / _JSON, f"{json.dumps(report.to_dict(), indent=1)}\n".encode())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.cli.door import console
+from anyback.cli.app import console
 
 __all__ = ["figures", "per_class", "summary", "table"]
 

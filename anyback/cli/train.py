@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from anyback import activations, losses, metrics, optimizers
+from anyback.cli.app import command, fail
 from anyback.cli.arguments import (
     DATA,
     LEARNING,
@@ -21,8 +22,6 @@ from anyback.cli.arguments import (
     named,
     option,
 )
-from anyback.cli.door import fail
-from anyback.cli.program import command
 
 __all__ = ["train"]
 
@@ -246,7 +245,7 @@ def train(
     pictures (curves.png, confusion_matrix.png or predicted_against_true.png). Ctrl-C or SIGTERM ends the run
     after the batch and saves it, to be continued with --resume; a second Ctrl-C ends it at once.
     """
-    from anyback.cli import training
+    from anyback.cli import run
     from anyback.cli.options import Options
 
     options = Options(
@@ -274,11 +273,11 @@ def train(
     if resume is None:
         if data is None:
             fail("DATA is missing: a file, or digits, as in anyback train digits")
-        training.train(options, data, out, backend, quiet, ctx.obj)
+        run.train(options, data, out, backend, quiet, ctx.obj)
         return
     if out is not None:
         fail(f"--out and --resume exclude each other, got {out} and {resume}")
-    training.resume(options, _given(ctx), data, resume, backend, quiet, ctx.obj)
+    run.resume(options, _given(ctx), data, resume, backend, quiet, ctx.obj)
 
 
 def _given(ctx: typer.Context) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anyback.arrays import Array, Vjp, device, follows, namespace
-from anyback.comparison import Comparison
+from anyback.criterion import Criterion
 
 __all__ = ["Loss", "kind_of", "loss"]
 
@@ -24,7 +24,7 @@ def kind_of(x: Array) -> str:
     return kind
 
 
-class Loss(Comparison):
+class Loss(Criterion):
     """A loss made from a function of single samples: what the decorator `loss` returns.
 
     Parameters

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from anyback.arrays import Array, device, follows, namespace
-from anyback.comparison import Comparison
+from anyback.criterion import Criterion
 
 __all__ = ["Metric", "metric", "summed", "wide"]
 
 
-class Metric(Comparison):
+class Metric(Criterion):
     """A metric made from a function that sums over a batch: what the decorator `metric` returns.
 
     Parameters

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback.arrays import Array, namespace
-from anyback.data import positive
 from anyback.optimizers import SGD
 from anyback.optimizers._base import Optimizer, Rate
 from anyback.solvers._gradient import with_slope
 from anyback.solvers._numbers import above_zero, finite, flat, function, like, real
+from anyback.training.inputs import positive
 
 __all__ = ["Descent", "gradient_descent"]
 

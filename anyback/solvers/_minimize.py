@@ -15,7 +15,7 @@ from anyback.layers import Dropout, Layer
 from anyback.solvers._gradient import with_slope
 from anyback.solvers._numbers import above_zero, finite, flat, function, like, real
 from anyback.solvers._scipy import Minimum, run, solver
-from anyback.trainer import Trainer
+from anyback.training.trainer import Trainer
 
 __all__ = ["minimize"]
 

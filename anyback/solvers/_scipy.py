@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from anyback.arrays import Array
-from anyback.data import positive
 from anyback.lookup import suggestion
 from anyback.solvers._numbers import above_zero
+from anyback.training.inputs import positive
 
 __all__ = ["Minimum", "run", "solver"]
 

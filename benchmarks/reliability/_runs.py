@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyback.storage import CheckpointError, read, versions
+from anyback.checkpoint.files import CheckpointError, read, versions
 from benchmarks.turns import ROOT
 
 CHECKPOINT = "checkpoint.safetensors"

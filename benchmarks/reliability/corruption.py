@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import anyback as ab
-from anyback import storage
+from anyback.checkpoint import files
 from benchmarks.reliability import Settings, outcome
 
 MUTATIONS, SEALED, MEGABYTES = 10_000, 2_000, 50
@@ -85,7 +85,7 @@ def seal(arrays: dict[str, np.ndarray], text: str) -> bytes:
     """Return a file whose sum is right, whatever it says."""
     from safetensors.numpy import save
 
-    return bytes(save(arrays, {"anyback": text, "sha256": storage._digest(arrays, text)}))
+    return bytes(save(arrays, {"anyback": text, "sha256": files._digest(arrays, text)}))
 
 
 def hostile(data: bytes, canary: Path) -> dict[str, bytes]:
@@ -138,13 +138,13 @@ def judge(data: bytes, altered: Iterable[bytes], folder: Path, *, valid: bool = 
     found: Counter[str] = Counter()
     path, again = folder / "run", folder / "again"
     path.write_bytes(data)
-    original = storage.read(path)
+    original = files.read(path)
     for content in altered:
         path.write_bytes(content)
         try:
             trainer = ab.Trainer.load(path, backend="numpy")
             trainer.save(again)
-            same = _equal(storage.read(again), original)
+            same = _equal(files.read(again), original)
             found["identical" if same else "a trainer" if valid else "silent: another trainer"] += 1
         except ab.CheckpointError as error:
             found["refused" if "\n" not in str(error) else "error of several lines"] += 1

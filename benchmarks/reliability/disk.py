@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anyback.storage import read
+from anyback.checkpoint.files import read
 from benchmarks.reliability import Settings, outcome
 from benchmarks.reliability._runs import Run, ended, left_alone, wait_for
 

@@ -24,7 +24,7 @@ from anyback import activations, losses, optimizers, schedules
 from anyback.callbacks import Lambda
 from anyback.parameters import Layout
 from anyback.random import micro_batch_word
-from anyback.step import Program
+from anyback.training.step import Program
 from benchmarks.reliability import Settings, outcome
 
 BACKENDS = ("array_api_strict", "torch", "jax")

@@ -9,7 +9,7 @@ from typing import Any
 from anyback.arrays import Array, namespace
 from anyback.layers import Layer, Sequential
 from anyback.random import Key
-from anyback.step import Data, Program, gather, inverse
+from anyback.training.step import Data, Program, gather, inverse
 
 __all__ = ["first_fault"]
 

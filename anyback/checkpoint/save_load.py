@@ -16,17 +16,17 @@ import numpy as np
 from anyback.arrays import Array
 from anyback.backends import BackendError
 from anyback.backends import backend as find_backend
-from anyback.data import Scaler
-from anyback.describe import describe, restore
-from anyback.history import History
+from anyback.checkpoint.config import from_config, to_config
+from anyback.checkpoint.files import CheckpointError, newest, read, versions, write
 from anyback.layers import Layer
 from anyback.parameters import Layout
-from anyback.storage import CheckpointError, newest, read, versions, write
+from anyback.training.history import History
+from anyback.training.inputs import Scaler
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from anyback.trainer import Trainer
+    from anyback.training.trainer import Trainer
 
 __all__ = ["CheckpointError", "load", "newest", "save", "versions"]
 
@@ -91,7 +91,7 @@ def _progress(trainer: Trainer) -> dict[str, Any]:
 
 def _described(thing: Any) -> Any:
     try:
-        return describe(thing)
+        return to_config(thing)
     except TypeError as error:
         return {"missing": str(error)}
 
@@ -99,7 +99,7 @@ def _described(thing: Any) -> Any:
 def _part(description: Any, name: str) -> Any:
     if isinstance(description, dict) and "missing" in description:
         raise ValueError(f"{name}: {description['missing']}")
-    return restore(description)
+    return from_config(description)
 
 
 def _check_size(model: Layer, in_shape: Any, arrays: dict[str, np.ndarray]) -> None:

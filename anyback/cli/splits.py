@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from anyback.cli.door import fail
+from anyback.cli.app import fail
 from anyback.cli.task import Task
 from anyback.random import Draw, Purpose
 from anyback.tables import Table

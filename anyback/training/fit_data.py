@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from anyback.backends import Backend
-from anyback.data import (
+from anyback.random import Draw, Purpose
+from anyback.training.inputs import (
     Scaler,
     as_inputs,
     as_targets,
@@ -23,9 +24,8 @@ from anyback.data import (
     positive,
     some_weight,
 )
-from anyback.objective import Objective
-from anyback.random import Draw, Purpose
-from anyback.step import Data
+from anyback.training.objective import Objective
+from anyback.training.step import Data
 
 __all__ = ["Intake", "OnHost", "Plan"]
 

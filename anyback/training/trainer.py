@@ -19,20 +19,20 @@ from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.backends import backend as find_backend
 from anyback.callbacks import Callback, in_order
-from anyback.data import Scaler, as_inputs, positive, truth
-from anyback.divergence import first_fault
-from anyback.history import History
 from anyback.interrupt import Interrupt
 from anyback.layers import Activation, Layer, Sequential
 from anyback.lookup import lookup
-from anyback.objective import Objective, distinct
 from anyback.optimizers._base import Optimizer
 from anyback.parameters import Layout
-from anyback.plan import Intake, OnHost, Plan
-from anyback.progress import Progress
 from anyback.random import Draw, Purpose, micro_batch_word, micro_batch_words
-from anyback.step import Data, Program
-from anyback.tally import Tallies
+from anyback.training.divergence import first_fault
+from anyback.training.fit_data import Intake, OnHost, Plan
+from anyback.training.history import History
+from anyback.training.inputs import Scaler, as_inputs, positive, truth
+from anyback.training.metric_sums import Tallies
+from anyback.training.objective import Objective, distinct
+from anyback.training.progress import Progress
+from anyback.training.step import Data, Program
 
 if TYPE_CHECKING:
     from pathlib import Path

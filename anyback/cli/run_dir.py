@@ -17,13 +17,13 @@ import numpy as np
 
 from anyback import losses
 from anyback.checkpoint import newest
-from anyback.cli.door import fail, note
+from anyback.checkpoint.files import replace, sweep, versions
+from anyback.checkpoint.locks import lock
+from anyback.cli.app import fail, note
 from anyback.cli.options import Options
 from anyback.cli.task import Task
-from anyback.locks import lock
-from anyback.objective import Objective
-from anyback.storage import replace, sweep, versions
-from anyback.trainer import Trainer
+from anyback.training.objective import Objective
+from anyback.training.trainer import Trainer
 
 __all__ = [
     "CHECKPOINT",

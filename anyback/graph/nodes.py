@@ -1,11 +1,4 @@
-"""Graphs of gates: values on the way there, gradients on the way back, for teaching and inspecting.
-
-Arithmetic on nodes builds the graph while it computes: every node keeps its value, the nodes it was made
-of, and the vector-Jacobian product of its gate, which sends its gradient back to them. That is all of
-backpropagation: each gate multiplies what comes back by its own derivative, and what comes back to one
-node along several wires adds up. Operators are those of `anyback.gates`; `lift` makes a gate of any other
-formula. Networks are trained by `anyback.Trainer`, which keeps no graph.
-"""
+"""Nodes of a computational graph, and the gradients that go back through them."""
 
 from __future__ import annotations
 
@@ -20,8 +13,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from anyback import drawing, gates
+from anyback import gates
 from anyback.arrays import Array, Vjp, namespace
+from anyback.graph import drawing
 
 __all__ = ["Node", "dot", "draw", "gradients", "inputs", "lift"]
 

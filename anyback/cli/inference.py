@@ -13,14 +13,14 @@ from typing import Any, TextIO
 import numpy as np
 
 from anyback import metrics
-from anyback.cli.door import console, fail, note
-from anyback.cli.folder import Run, open_run
-from anyback.cli.parts import held_out
+from anyback.checkpoint.files import rewrite
+from anyback.cli.app import console, fail, note
 from anyback.cli.report import figures, per_class
+from anyback.cli.run_dir import Run, open_run
+from anyback.cli.splits import held_out
 from anyback.cli.task import columns, flat, read
-from anyback.data import fingerprint
-from anyback.storage import rewrite
 from anyback.tables import load_inputs
+from anyback.training.inputs import fingerprint
 
 __all__ = ["evaluate", "predict"]
 

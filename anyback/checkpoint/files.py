@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from anyback.locks import lock
+from anyback.checkpoint.locks import lock
 
 if TYPE_CHECKING:
     from pathlib import Path

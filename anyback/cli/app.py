@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from anyback import __version__
 from anyback.backends import BackendError
 from anyback.callbacks import DivergenceError
 from anyback.interrupt import terminable
 
-__all__ = ["Door", "console", "fail", "note"]
+__all__ = ["App", "app", "command", "console", "fail", "note"]
 
 _WRONG_INPUT = (ValueError, TypeError, OSError, MemoryError, BackendError)
 
 
-class Door(TyperGroup):
+class App(TyperGroup):
     """The whole program: 0 if it worked, 1 if a run failed, 2 for wrong input, else 128 + the signal."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -92,3 +93,45 @@ def _typed(names: Sequence[str], args: Sequence[str]) -> str | None:
         if name in names:
             return value if equals else "".join(args[i + 1 : i + 2])
     return None
+
+
+app = typer.Typer(
+    cls=App,
+    name="anyback",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"anyback {__version__}")
+        raise typer.Exit
+
+
+def command(*examples: str) -> Callable[[Any], Any]:
+    """Make a function a command, with its docstring as help and examples under it."""
+
+    def make(function: Any) -> Any:
+        # As they stand, the docstring's line ends would break the lines of a terminal of another width.
+        paragraphs = [" ".join(paragraph.split()) for paragraph in (function.__doc__ or "").split("\n\n")]
+        epilog = "\n\n".join(["[bold]Examples[/]", *examples]) if examples else None
+        return app.command(help="\n\n".join(paragraphs), epilog=epilog)(function)
+
+    return make
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train neural networks on NumPy, CuPy, PyTorch or JAX arrays.
+
+    Start with [bold]anyback train digits[/]; [bold]anyback COMMAND --help[/] explains each command.
+    """
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())

@@ -9,7 +9,7 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.backends import Backend
-from anyback.objective import Objective
+from anyback.training.objective import Objective
 
 __all__ = ["Tallies"]
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anyback.trainer import Trainer
+    from anyback.training.trainer import Trainer
 
 __all__ = ["Progress"]
 

@@ -18,17 +18,17 @@ import typer
 
 from anyback import __version__, losses, metrics, plots
 from anyback.callbacks import Callback, Checkpoint, CSVLog, DivergenceError, EarlyStopping, JSONLog
-from anyback.cli import folder as folders
-from anyback.cli.door import fail, note
+from anyback.cli import run_dir
+from anyback.cli.app import fail, note
 from anyback.cli.options import Options
-from anyback.cli.parts import Parts
 from anyback.cli.report import summary
+from anyback.cli.splits import Parts
 from anyback.cli.task import Task, read
-from anyback.data import fingerprint
 from anyback.interrupt import Interrupted
 from anyback.layers import MLP
 from anyback.tables import SHIPPED, Table
-from anyback.trainer import Trainer
+from anyback.training.inputs import fingerprint
+from anyback.training.trainer import Trainer
 
 __all__ = ["resume", "train"]
 
@@ -60,8 +60,8 @@ def train(
     _mind_the_header(data, table)
     _mind_the_kind(options, data, table)
     _mind_the_scale(task, parts)
-    with folders.create(out, data) as folder:
-        folders.note_down(folder, about)
+    with run_dir.create(out, data) as folder:
+        run_dir.note_down(folder, about)
         _run(trainer, task, parts, options, folder, about, quiet)
 
 
@@ -77,8 +77,8 @@ def resume(
     """Continue a run where its newest intact checkpoint stands, by default with the data it had."""
     folder = run if run.is_dir() else run.parent
     # What is no run is refused when it is opened, and nothing of it is touched.
-    with folders.claimed(folder) if folders.kept(folder) else nullcontext():
-        opened = folders.open_run(run, backend, same=True)
+    with run_dir.claimed(folder) if run_dir.kept(folder) else nullcontext():
+        opened = run_dir.open_run(run, backend, same=True)
         if not opened.about:
             fail(f"--resume {run} needs a run folder with a run.json")
         options = options.resumed(opened.about["options"], given, str(run))
@@ -100,9 +100,9 @@ def resume(
         _mind_the_end(options, trainer)
         options = replace(options, epochs=max(options.epochs, trainer.epoch))
         about = _about(options, data, table, task, trainer, command)
-        folders.note_down(folder, about)
+        run_dir.note_down(folder, about)
         if run.is_dir():  # else that checkpoint was asked for
-            folders.set_aside(opened)
+            run_dir.set_aside(opened)
         _run(trainer, task, parts, options, folder, about, quiet)
 
 
@@ -115,7 +115,7 @@ def _run(
     about: dict[str, Any],
     quiet: bool,
 ) -> None:
-    checkpoint = folder / folders.CHECKPOINT
+    checkpoint = folder / run_dir.CHECKPOINT
     bar = not quiet and sys.stderr.isatty() and trainer.epoch < options.epochs
     start = time.perf_counter()
     try:
@@ -130,7 +130,7 @@ def _run(
             )
     except KeyboardInterrupt:
         # The trainer may stand in the middle of a step; its file stands between two.
-        left = f"continue with {_again(folder)}" if folders.kept(folder) else "nothing is kept"
+        left = f"continue with {_again(folder)}" if run_dir.kept(folder) else "nothing is kept"
         note(f"interrupted before the batch was over, or saved: {left}")
         raise typer.Exit(130) from None
     except DivergenceError as error:
@@ -138,15 +138,15 @@ def _run(
             raise DivergenceError(f"{error}; the epochs before it are kept in {folder}") from error
         raise
     finally:
-        if not folders.kept(folder):
-            folders.discard(folder)
+        if not run_dir.kept(folder):
+            run_dir.discard(folder)
     ended = "stopped early" if trainer.epoch < options.epochs else "to the end"
     trainer.save(checkpoint)  # the last epoch's once more, now with the best weights shown
     about["training"] = _ended(ended, trainer, start)
     about["figures"] = {
         name: {"rows": len(x), **trainer.evaluate(x, y)} for name, (x, y) in parts.named().items()
     }
-    folders.note_down(folder, about)
+    run_dir.note_down(folder, about)
     try:
         _draw(trainer, task, parts, folder, about)
     except Exception as error:  # a picture that cannot be drawn is no reason to lose the summary of a run
@@ -167,9 +167,9 @@ def _saved(
     except Interrupted as interrupted:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it often comes twice, and saving takes no time
         # At an epoch's end it has been saved: then the file of before is still that.
-        trainer.save(folder / folders.CHECKPOINT, keep=options.keep if trainer.batch else 1)
+        trainer.save(folder / run_dir.CHECKPOINT, keep=options.keep if trainer.batch else 1)
         about["training"] = _ended("interrupted", trainer, start)
-        folders.note_down(folder, about)
+        run_dir.note_down(folder, about)
         where = f"within epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
         note(f"interrupted {where}: continue with {_again(folder)}")
         raise typer.Exit(128 + interrupted.number) from None
@@ -196,7 +196,7 @@ def _callbacks(folder: Path, options: Options, parts: Parts, *, lines: bool) -> 
         CSVLog(folder / "history.csv"),
         JSONLog(folder / "history.jsonl"),
         # Braces in a folder's name are no fields of the callback's.
-        Checkpoint(str(folder / folders.CHECKPOINT).replace("{", "{{").replace("}", "}}"), keep=options.keep),
+        Checkpoint(str(folder / run_dir.CHECKPOINT).replace("{", "{{").replace("}", "}}"), keep=options.keep),
         _HeldOut(parts),
     ]
     callbacks += [EarlyStopping("val_loss", options.patience)] if parts.validation is not None else []

@@ -15,7 +15,7 @@ from anyback.layers import Layer, Sequential
 from anyback.optimizers._base import Optimizer
 from anyback.parameters import Layout, Parameters
 from anyback.random import Key
-from anyback.step import Program
+from anyback.training.step import Program
 
 __all__ = ["Seen", "Witness", "largest", "observed"]
 

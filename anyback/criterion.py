@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-__all__ = ["TARGETS", "Comparison"]
+__all__ = ["TARGETS", "Criterion"]
 
 TARGETS = ("labels", "signs", "unit interval", "counts", "reals")
 
 
-class Comparison:
+class Criterion:
     """A function of predictions and targets, called with sample weights and its own options.
 
     Parameters

@@ -1,0 +1,1 @@
+"""Training: from the data a user has to a fitted model and its history."""
