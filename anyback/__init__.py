@@ -47,20 +47,20 @@ from anyback.optimizers import (
     RMSProp,
 )
 from anyback.parity import parity
-from anyback.training.history import History
-from anyback.training.trainer import Trainer
+from anyback.training import History, Trainer
 
 __version__ = "0.1.0"
 
 # Old import paths of modules that are now in packages; they work until 1.0.
-sys.modules |= {
-    "anyback.clipping": optimizers.clipping,
-    "anyback.history": training.history,
-    "anyback.loss": losses._base,
-    "anyback.metric": metrics._base,
-    "anyback.optimizer": optimizers._base,
-    "anyback.trainer": training.trainer,
-}
+for _old, _module in {
+    "clipping": optimizers.clipping,
+    "history": training.history,
+    "loss": losses._base,
+    "metric": metrics._base,
+    "optimizer": optimizers._base,
+    "trainer": training.trainer,
+}.items():
+    sys.modules[f"anyback.{_old}"] = globals()[_old] = _module
 
 __all__ = [
     "MLP",

@@ -9,19 +9,16 @@ import io
 import json
 import math
 import os
-import warnings
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anyback.checkpoint.files import append, rewrite, sweep
-from anyback.lookup import suggestion
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from anyback.training.trainer import Trainer
+from anyback.lookup import set_module, suggestion
+from anyback.training.hooks import Callback, DivergenceError, NaNGuard, hook_names
+from anyback.training.trainer import Trainer
 
 __all__ = [
     "CSVLog",
@@ -35,72 +32,6 @@ __all__ = [
     "NaNGuard",
     "ReduceOnPlateau",
 ]
-
-
-_REMEDY = "try a lower learning rate, clip_norm, or standardize"
-_GONE_BACK = "the trainer has gone back to before it"
-
-
-class DivergenceError(ArithmeticError):
-    """Training has left the finite numbers."""
-
-
-class Callback:
-    """Base class: override what you need.
-
-    Attributes
-    ----------
-    order : int
-        Callbacks with a higher number run later; those that save run last, to save what others did.
-    """
-
-    order = 0
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Say so if a method is called as those of a callback are, and is none."""
-        super().__init_subclass__(**options)
-        known = _hooks()
-        for name, value in vars(cls).items():
-            if name.startswith("on_") and name not in known and callable(value):
-                warnings.warn(
-                    f"{cls.__name__}.{name} is not called by fit, which calls {', '.join(known)}",
-                    stacklevel=2,
-                )
-
-    def on_fit_start(self, trainer: Trainer) -> None:
-        """Run before the first epoch of a fit."""
-
-    def on_update(self, trainer: Trainer) -> None:
-        """Run after every update of the weights; reading from the device here costs a synchronisation."""
-
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        """Run after an epoch; `logs` are its figures, and what is added to them enters the history."""
-
-    def on_stop(self, trainer: Trainer) -> None:
-        """Run where a fit is left within an epoch: by `stop`, by Ctrl-C or by SIGTERM."""
-
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """Run at every exit from fit, by exception too."""
-
-    @property
-    def watches_updates(self) -> bool:
-        """Whether `on_update` does anything: many steps are one call where no callback's does."""
-        return getattr(self.on_update, "__func__", None) is not Callback.on_update
-
-    def reset(self) -> None:
-        """Forget what was seen: a fit of other data begins."""
-
-    def state(self) -> dict[str, Any]:
-        """Return JSON values that a resumed run needs."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave."""
-
-
-def _hooks() -> list[str]:
-    """Return the names of the methods of a callback that a fit calls."""
-    return [name for name in vars(Callback) if name.startswith("on_")]
 
 
 class _Monitor(Callback):
@@ -353,52 +284,6 @@ class JSONLog(_Log):
         return "".join(json.dumps(row) + "\n" for row in finite)
 
 
-class NaNGuard(Callback):
-    """Raise `DivergenceError` at the end of the first epoch whose loss or state is not finite.
-
-    Where a fit is left within an epoch, by Ctrl-C too, it does so there, at once and without that place.
-
-    `fit` has one where none is given. It keeps a copy of the state at each epoch's beginning: weights, slots
-    and running statistics. The trainer goes back to it, and the epoch is repeated batch by batch, to name the
-    batch and the layer in which the first value or gradient was not finite. It runs before those that save,
-    so that the last checkpoint is of finite numbers.
-    """
-
-    order = -100
-
-    def __init__(self) -> None:
-        self._back: Callable[[], None] | None = None
-
-    def on_fit_start(self, trainer: Trainer) -> None:
-        self._back = trainer.mark()
-
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        bad = [name for name in ("loss", "val_loss") if not math.isfinite(logs.get(name, 0.0))]
-        if not bad:
-            self._back = trainer.mark()
-            return
-        epoch, back = trainer.epoch, self._back or trainer.mark()
-        back()
-        place = trainer.first_fault()
-        back()
-        raise DivergenceError(
-            f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: {_REMEDY}; not finite first in {place}; "
-            f"{_GONE_BACK}"
-        )
-
-    def on_stop(self, trainer: Trainer) -> None:
-        # Nor is it to be saved; to look for the place would take as long as the epoch did.
-        if not trainer.finite:
-            back = self._back or trainer.mark()
-            back()
-            raise DivergenceError(
-                f"the state is not finite within epoch {trainer.epoch + 1}: {_REMEDY}; {_GONE_BACK}"
-            )
-
-    def on_fit_end(self, trainer: Trainer) -> None:
-        self._back = None
-
-
 class GradientStatistics(Callback):
     """Add the norm of the gradient of every parameter, "grad_norm.0.weight", to each epoch's figures.
 
@@ -414,7 +299,7 @@ class GradientStatistics(Callback):
         self.rows = rows
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        for name, g in trainer.sample_gradient(self.rows).items():
+        for name, g in trainer.loop.gradient(self.rows).items():
             logs[f"grad_norm.{name}"] = float(np.linalg.norm(g))
 
 
@@ -429,7 +314,7 @@ class Lambda(Callback):
 
     def __init__(self, **functions: Callable[..., None]) -> None:
         for name, function in functions.items():
-            if name not in (known := _hooks()):
+            if name not in (known := hook_names()):
                 raise TypeError(f"Lambda takes {', '.join(known)}, got {name!r}")
             setattr(self, name, function)
 
@@ -439,16 +324,4 @@ def _figures(row: dict[str, float]) -> dict[str, float]:
     return {name: value if name == "epoch" else float(value) for name, value in row.items()}
 
 
-def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
-    """Return callbacks in the order in which they run, with a guard against divergence."""
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a sequence of Callback objects, got {callbacks!r}")
-    chain = list(callbacks)
-    if not any(isinstance(callback, NaNGuard) for callback in chain):
-        chain.insert(0, NaNGuard())
-    if sum(getattr(callback, "restore_best", False) for callback in chain) > 1:
-        raise ValueError("callbacks: only one may have restore_best=True, got several")
-    for callback in chain:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be Callback objects such as EarlyStopping(), got {callback!r}")
-    return sorted(chain, key=lambda callback: callback.order)
+set_module(__name__, __all__)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from anyback import losses
 from anyback.arrays import Array
 from anyback.backends import Backend
-from anyback.callbacks import NaNGuard
 from anyback.layers import Layer
 from anyback.optimizers._base import Optimizer
+from anyback.parameters import Layout
 from anyback.pytree import tree_map
 from anyback.random import Draw, Purpose, micro_batch_word
-from anyback.training.fit_data import Intake
+from anyback.training.bound_model import BoundModel
+from anyback.training.hooks import NaNGuard
 from anyback.training.inputs import Scaler, positive
-from anyback.training.objective import Objective
-from anyback.training.probe import Seen, Witness, largest, observed
-from anyback.training.step import Data, Program
+from anyback.training.probe import Operation, probed
+from anyback.training.step import Data
 from anyback.training.trainer import Trainer
 
 __all__ = ["Difference", "Parity", "parity"]
@@ -213,7 +212,7 @@ def parity(
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"tolerance must be a number of ULP, at least 0, got {tolerance!r}")
     trainers = [Trainer(model, loss, optimizer, backend=b, dtype=dtype, seed=seed) for b in backends]
-    walks = [_walk(trainer, x, y, steps, batch_size) for trainer in trainers]
+    weights = [_fit(trainer, x, y, steps, batch_size) for trainer in trainers]
     reference, *others = (_Replica.of(trainer, x, y) for trainer in trainers)
     differences: list[Difference] = []
     drift: list[Difference] = []
@@ -221,29 +220,60 @@ def parity(
     state: State = w, reference.optimizer.init(w), stats
     for t in range(1, steps + 1):
         rows = _rows(reference.data[1].shape[0], batch_size, seed, t - 1)
-        guide, after = reference.step(state, rows, t)
-        if lost := next((s.operation for s in guide if not np.isfinite(s.value).all()), None):
+        expected, after = reference.step(state, rows, t)
+        if lost := next((s.operation for s in expected if not np.isfinite(s.value).all()), None):
             raise ValueError(
-                f"{lost} of {reference.where.name} is not finite in step {t}, and what others compute says "
+                f"{lost} of {reference.backend.name} is not finite in step {t}, and what others compute says "
                 "nothing: take a lower learning rate or fewer steps"
             )
-        for other, walk in zip(others, walks[1:], strict=True):
-            compare = partial(_difference, t, other.where.name, np.dtype(dtype))
-            seen, _ = other.step(state, rows, t, guide)
-            differences += map(compare, guide, seen)
-            drift.append(compare(*(Seen("weights", w[t - 1]) for w in (walks[0], walk))))
+        for other, own in zip(others, weights[1:], strict=True):
+            compare = partial(_difference, t, other.backend.name, np.dtype(dtype))
+            values, _ = other.step(state, rows, t, expected)
+            differences += map(compare, expected, values)
+            drift.append(compare(*(_Value("weights", w[t - 1]) for w in (weights[0], own))))
         state = after
-    names = tuple(other.where.name for other in others)
-    return Parity(reference.where.name, names, dtype, float(tolerance), tuple(differences), tuple(drift))
+    names = tuple(other.backend.name for other in others)
+    return Parity(reference.backend.name, names, dtype, float(tolerance), tuple(differences), tuple(drift))
+
+
+@dataclass(frozen=True)
+class _Value:
+    """The result of an operation on the host, with the largest magnitude of its input."""
+
+    operation: str
+    value: np.ndarray
+    source_size: float = 0.0
+
+
+@dataclass
+class _Recorder:
+    """A probe that records every result; with a reference, the step continues with the reference's values."""
+
+    backend: Backend
+    reference: list[_Value] | None = None
+    values: list[_Value] = field(default_factory=list)
+
+    def __call__(self, operation: Operation, result: Array, source: Array | None = None) -> Array:
+        size = 0.0 if source is None else _largest(self.backend.to_numpy(source))
+        self.values.append(_Value(str(operation), self.backend.to_numpy(result), size))
+        if self.reference is None:
+            return result
+        return self.backend.asarray(self.reference[len(self.values) - 1].value)
+
+    def vector(self, kind: str, names: tuple[str, ...], result: Array, layout: Layout) -> Array:
+        parts, first = layout.arrays(self.backend.to_numpy(result)), len(self.values)
+        self.values += [_Value(str(Operation(kind, (*names, name))), part) for name, part in parts.items()]
+        if self.reference is None:
+            return result
+        parts_of_reference = self.reference[first : len(self.values)]
+        return self.backend.asarray(np.concatenate([v.value.ravel() for v in parts_of_reference]))
 
 
 @dataclass(frozen=True)
 class _Replica:
-    """A training run on one backend, whose single steps are seen."""
+    """A training run on one backend, whose single steps are recorded."""
 
-    where: Backend
-    program: Program
-    loss: str
+    model: BoundModel
     optimizer: Optimizer
     data: Data
     mask: Array
@@ -252,32 +282,34 @@ class _Replica:
     @classmethod
     def of(cls, trainer: Trainer, x: Any, y: Any) -> _Replica:
         """Return the run of a trainer that is built."""
-        where, shape, layout, dtype = trainer.backend, trainer.in_shape or (), trainer.layout, trainer.dtype
-        loss = Objective.of("loss", trainer.loss, losses)
-        loss = loss.placed(lambda values: where.asarray(np.asarray(values), dtype))
-        intake = Intake(loss, shape, trainer.model.bind(shape)[1][0], where, dtype, Scaler())
-        data, mask = intake.put(*intake.check(x, y)), where.asarray(layout.decays(), dtype)
-        program = Program(trainer.model, layout, loss.sums, {}, trainer.optimizer.rule)
-        return cls(where, program, loss.name, trainer.optimizer, data, mask, trainer.seed)
+        model, spec = trainer.bound, trainer.bound.input_spec(Scaler())
+        mask = trainer.backend.asarray(model.layout.decays(), trainer.dtype)
+        data: Any = spec.put(*spec.check(x, y))
+        return cls(model, trainer.optimizer, data, mask, trainer.seed)
+
+    @property
+    def backend(self) -> Backend:
+        """Where it computes."""
+        return self.model.backend
 
     def step(
-        self, state: State, rows: np.ndarray | None, t: int, guide: list[Seen] | None = None
-    ) -> tuple[list[Seen], State]:
-        """Do step `t`: return what was seen, and the state after it."""
-        see, where = Witness(self.where, guide), self.where
-        w, slots, stats = tree_map(where.asarray, state)
-        tally, word = {"loss": 0.0, "weight": 0.0}, micro_batch_word(self.seed, t - 1)
-        at = None if rows is None else where.indices(rows)
-        do = observed(self.program, see, self.loss, self.optimizer).step
-        with np.errstate(over="ignore", invalid="ignore"):  # numbers that are lost are looked at
-            after = where.call(
-                do, w, slots, stats, tally, self.data, self.mask, at, self.optimizer.at(t), word
+        self, state: State, rows: np.ndarray | None, t: int, reference: list[_Value] | None = None
+    ) -> tuple[list[_Value], State]:
+        """Do step `t`; return the recorded values and the state after it."""
+        recorder, backend = _Recorder(self.backend, reference), self.backend
+        w, slots, stats = tree_map(backend.asarray, state)
+        sums, seed = {"loss": 0.0, "weight": 0.0}, micro_batch_word(self.seed, t - 1)
+        at = None if rows is None else backend.indices(rows)
+        step = probed(self.model.step, recorder, self.model.loss.name, self.optimizer)
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are looked for
+            after = backend.call(
+                step.step, w, slots, stats, sums, self.mask, self.data, at, self.optimizer.at(t), seed
             )
-        return see.seen, tree_map(where.to_numpy, after[:3])
+        return recorder.values, tree_map(backend.to_numpy, after[:3])
 
 
-class _Walk(NaNGuard):
-    """Keep the weights after each of some steps, and stop at nothing: numbers that are lost are compared."""
+class _WeightsOfSteps(NaNGuard):
+    """Keep the weights after each of some steps; values that are not finite are compared, not refused."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -289,20 +321,25 @@ class _Walk(NaNGuard):
         trainer.stop = len(self.weights) == self.steps
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Remember nothing to go back to."""
+        """Take no snapshot."""
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
-        """Let it pass."""
+        """Accept any loss."""
 
     def on_stop(self, trainer: Trainer) -> None:
-        """Let it pass."""
+        """Accept any state."""
 
 
-def _walk(trainer: Trainer, x: Any, y: Any, steps: int, batch_size: int | None) -> list[np.ndarray]:
+def _fit(trainer: Trainer, x: Any, y: Any, steps: int, batch_size: int | None) -> list[np.ndarray]:
     """Return the weights after each step of a fit, which also checks all input."""
-    walk = _Walk(steps)
-    trainer.fit(x, y, epochs=steps, batch_size=batch_size, callbacks=[walk], verbose=0)
-    return walk.weights
+    kept = _WeightsOfSteps(steps)
+    trainer.fit(x, y, epochs=steps, batch_size=batch_size, callbacks=[kept], verbose=0)
+    return kept.weights
+
+
+def _largest(x: np.ndarray) -> float:
+    """Return the largest finite magnitude, 0.0 if there is none."""
+    return float(np.max(np.abs(x), where=np.isfinite(x), initial=0.0))
 
 
 def _rows(samples: int, batch_size: int | None, seed: int, step: int) -> np.ndarray | None:
@@ -314,9 +351,11 @@ def _rows(samples: int, batch_size: int | None, seed: int, step: int) -> np.ndar
     return Draw(seed, Purpose.SHUFFLE, epoch).permutation(samples)[batch * size : (batch + 1) * size]
 
 
-def _difference(step: int, backend: str, dtype: np.dtype[Any], reference: Seen, other: Seen) -> Difference:
+def _difference(
+    step: int, backend: str, dtype: np.dtype[Any], reference: _Value, other: _Value
+) -> Difference:
     a, b = reference.value, other.value
-    size = max(largest(a), reference.entered, float(np.finfo(dtype).tiny))
+    size = max(_largest(a), reference.source_size, float(np.finfo(dtype).tiny))
     gap = math.inf
     if a.shape == b.shape and (a.dtype == b.dtype or a.dtype.kind == b.dtype.kind == "i"):
         a, b = a.astype(np.float64), b.astype(np.float64)

@@ -23,8 +23,8 @@ from anyback.callbacks import (
     Lambda,
     NaNGuard,
     ReduceOnPlateau,
-    in_order,
 )
+from anyback.training.hooks import Hooks
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(24, 3))
@@ -319,7 +319,7 @@ def test_divergence_keeps_the_last_good_epoch(tmp_path):
     for state in run.state(), last.state():
         for name, value in reference.state().items():
             np.testing.assert_array_equal(state[name], value, name)
-    assert np.isfinite(run.predict(good)).all() and run.showing_best
+    assert np.isfinite(run.predict(good)).all() and run.train_state.showing_best
     before = ab.Trainer.load(within, model=run.model, backend="numpy")
     assert before.finite and before.epoch == 4
     for each in run, reference:  # as if nothing had happened
@@ -339,7 +339,7 @@ def test_divergence_keeps_what_callbacks_made_of_the_epochs_before():
     with pytest.raises(DivergenceError, match="after epoch 5") as error:
         ended(9)
     whole, run = ended(4), error.traceback[1].frame.f_locals["run"]
-    assert run.lr_factor == whole.lr_factor == 0.125 and run.showing_best
+    assert run.lr_factor == whole.lr_factor == 0.125 and run.train_state.showing_best
     assert run.history.rows == whole.history.rows
     np.testing.assert_array_equal(run.weights, whole.weights)
 
@@ -347,21 +347,21 @@ def test_divergence_keeps_what_callbacks_made_of_the_epochs_before():
 def test_a_fit_that_a_callback_refuses_changes_nothing():
     run = trainer(standardize=True)
     fit(run, EarlyStopping("loss"), epochs=2)
-    before = run.weights, run.showing_best, run.identity, run.scaler
+    before = run.weights, run.train_state.showing_best, run.train_state.fit_config, run.train_state.scaler
     with pytest.raises(ValueError, match="needs validation_split"):
         run.fit(X + 1.0, Y, epochs=9, callbacks=[ReduceOnPlateau("val_loss")], verbose=0)
     np.testing.assert_array_equal(run.weights, before[0])
-    assert (run.showing_best, run.identity, run.scaler) == before[1:]
+    assert (run.train_state.showing_best, run.train_state.fit_config, run.train_state.scaler) == before[1:]
     fresh = trainer(standardize=True)
     with pytest.raises(ValueError, match="needs validation_split"):
         fresh.fit(X + 1.0, Y, callbacks=[ReduceOnPlateau("val_loss")], verbose=0)
-    assert fresh.scaler.mean is None and fresh.in_shape is None
+    assert fresh.train_state.scaler.mean is None and fresh.in_shape is None
     fit(fresh := trainer(), stop := EarlyStopping("loss"), epochs=2)
-    states = fresh.callback_states
+    states = fresh.train_state.callback_states
     assert states[-1][1]["best"] == stop.best < np.inf
     with pytest.raises(ValueError, match="needs validation_split"):
         fit(fresh, ReduceOnPlateau("val_loss"), epochs=3)
-    assert fresh.callback_states == states
+    assert fresh.train_state.callback_states == states
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -407,10 +407,10 @@ def test_an_epoch_that_was_interrupted_is_gone_back_to():
 
 
 def test_one_guard_is_enough():
-    chain = in_order([EarlyStopping("loss"), guard := NaNGuard()])
+    chain = Hooks([EarlyStopping("loss"), guard := NaNGuard()]).callbacks
     assert chain[0] is guard and len(chain) == 2
-    with pytest.raises(RuntimeError, match="first_fault is for callbacks"):
-        trainer().first_fault()
+    with pytest.raises(RuntimeError, match="loop is for callbacks"):
+        trainer().loop.first_nonfinite()
 
 
 def test_gradient_statistics_are_norms_of_gradients():
@@ -426,8 +426,8 @@ def test_gradient_statistics_are_norms_of_gradients():
         assert history.last[f"grad_norm.{name}"] == pytest.approx(np.linalg.norm(gradient), rel=1e-10)
     with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
         GradientStatistics(rows=0)
-    with pytest.raises(RuntimeError, match="needs the data of a running fit"):
-        run.sample_gradient(3)
+    with pytest.raises(RuntimeError, match="needs a running fit"):
+        run.loop.gradient(3)
 
 
 def test_looking_changes_nothing():
@@ -472,7 +472,7 @@ def test_a_checkpoint_holds_what_the_other_callbacks_did_in_its_epoch(tmp_path):
     stopping = EarlyStopping("loss", patience=9)
     fit(trainer(), Checkpoint(tmp_path / "run"), stopping, GradientStatistics(), epochs=2)
     loaded = ab.Trainer.load(tmp_path / "run", backend="numpy")
-    assert dict(loaded.callback_states)["EarlyStopping"] == stopping.state()
+    assert dict(loaded.train_state.callback_states)["EarlyStopping"] == stopping.state()
     assert "grad_norm.0.bias" in loaded.history.last
     assert "best.w" in loaded.state()
 

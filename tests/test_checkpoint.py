@@ -48,9 +48,21 @@ def watchers():
 def everything(trainer):
     """All that a run is: arrays, figures, position."""
     arrays = {name: trainer.backend.to_numpy(value) for name, value in trainer.state().items()}
-    place = trainer.epoch, trainer.batch, trainer.updates, trainer.micro, trainer.lr_factor
-    states = [state for name, state in trainer.callback_states if name != "Checkpoint"]
-    return arrays, (place, trainer.history.rows, states, trainer.showing_best, trainer.identity)
+    place = (
+        trainer.epoch,
+        trainer.batch,
+        trainer.updates,
+        trainer.train_state.micro_batches,
+        trainer.lr_factor,
+    )
+    states = [state for name, state in trainer.train_state.callback_states if name != "Checkpoint"]
+    return arrays, (
+        place,
+        trainer.history.rows,
+        states,
+        trainer.train_state.showing_best,
+        trainer.train_state.fit_config,
+    )
 
 
 def assert_same(a, b):
@@ -111,7 +123,7 @@ def test_resumed_with_other_settings(tmp_path, options):
 def test_half_an_accumulation_is_saved_too(tmp_path):
     whole, broken = make(), make().build(4)
     whole.fit(X, Y, epochs=2, callbacks=watchers(), **FIT)
-    gather, calls = broken._accumulate, []
+    gather, calls = broken.bound.accumulate, []
 
     def interrupt(*arguments):
         calls.append(None)
@@ -119,7 +131,7 @@ def test_half_an_accumulation_is_saved_too(tmp_path):
             raise KeyboardInterrupt
         return gather(*arguments)
 
-    broken._accumulate = interrupt
+    broken.bound.accumulate = interrupt
     with pytest.raises(KeyboardInterrupt):
         broken.fit(X, Y, epochs=2, callbacks=watchers(), **FIT)
     assert broken.batch == 3, "one of two batches is gathered"
@@ -161,7 +173,7 @@ def test_loaded_is_what_was_saved(tmp_path):
         "in_shape",
     ):
         assert getattr(loaded, name) == getattr(trainer, name), name
-    np.testing.assert_array_equal(loaded.scaler.scale, trainer.scaler.scale)
+    np.testing.assert_array_equal(loaded.train_state.scaler.scale, trainer.train_state.scaler.scale)
     for name, value in trainer.statistics().items():
         np.testing.assert_array_equal(loaded.statistics()[name], value)
     assert loaded.lr == trainer.lr

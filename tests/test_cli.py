@@ -480,7 +480,7 @@ def test_a_run_that_is_stopped_finishes_its_batch_and_saves(tmp_path, number):
     assert time.monotonic() - began < 2 * PATIENCE
     assert out == "" and err.startswith("interrupted within epoch ") and err.endswith(f"--resume {run}\n")
     trainer = Trainer.load(run / "checkpoint.safetensors", backend="numpy")
-    assert trainer.epoch == len(trainer.history) >= 1 and trainer.showing_best
+    assert trainer.epoch == len(trainer.history) >= 1 and trainer.train_state.showing_best
     assert json.loads((run / "run.json").read_text())["training"]["ended"] == "interrupted"
     assert left_behind(run) == []
 

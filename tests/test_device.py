@@ -110,7 +110,7 @@ def trained(model, backend, dtype, *, accumulate=1, weight=WEIGHT, **options):
 
 def programs(trainer):
     """Return what a trainer's functions were compiled to."""
-    compiled = trainer._steps.one, trainer._accumulate, trainer._measure
+    compiled = trainer.bound.steps.one, trainer.bound.accumulate, trainer.bound.measure
     return [made for one in compiled for made in one.programs.values() if isinstance(made, Program)]
 
 

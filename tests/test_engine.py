@@ -589,7 +589,7 @@ def test_predictions_in_pieces_are_replayed(executor):
     x = np.random.default_rng(1).normal(size=(70_000, 6)).astype("float32")
     plain = trained(Plain(), ab.MLP([8], 4), data()[1])
     assert trainer.predict(x, batch_size=4096).tobytes() == plain.predict(x, batch_size=4096).tobytes()
-    (many,) = [plan for plan in trainer._forward._plans.values() if isinstance(plan, replay._Plan)]
+    (many,) = [plan for plan in trainer.bound.forward._plans.values() if isinstance(plan, replay._Plan)]
     assert many.done == 70_000 // 4096 - replay.PLAIN
 
 
@@ -763,7 +763,7 @@ def test_large_batches_are_replayed(executor):
         batch_size=10_000,
         epochs=3,
         verbose=0,
-        callbacks=[ab.callbacks.Lambda(on_epoch_end=lambda t, _: done.append(t._steps.one.recorded))],
+        callbacks=[ab.callbacks.Lambda(on_epoch_end=lambda t, _: done.append(t.bound.steps.one.recorded))],
     )
     assert done == [True] * 3
 

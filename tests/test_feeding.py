@@ -14,6 +14,7 @@ import anyback as ab
 from anyback.backends import backend
 from anyback.backends.cupy import CupyBackend
 from anyback.engine import device
+from anyback.training.full_batch import full_batch
 
 rng = np.random.default_rng(1)
 X = rng.normal(size=(90, 5))
@@ -87,14 +88,14 @@ def test_an_epoch_goes_on_where_it_was_left(monkeypatch):
 
 def test_gradients_of_samples_and_minimize(monkeypatch):
     where, seen = backend("numpy"), []
-    callback = ab.callbacks.Lambda(on_epoch_end=lambda trainer, logs: seen.append(trainer.sample_gradient(9)))
+    callback = ab.callbacks.Lambda(on_epoch_end=lambda trainer, logs: seen.append(trainer.loop.gradient(9)))
     trained(where, epochs=1, callbacks=[callback])
     trained(no_room(where, monkeypatch), epochs=1, callbacks=[callback])
     for name, g in seen[0].items():
         np.testing.assert_allclose(seen[1][name], g, rtol=1e-6, err_msg=name)
     trainer = ab.Trainer(ab.MLP([4], 3), "softmax_cross_entropy", backend=where)
-    refused = pytest.raises(MemoryError, match="minimize needs all samples on numpy, which has no room")
-    with refused, trainer.hand_over(X, Y):
+    refused = pytest.raises(MemoryError, match="minimize needs all samples on numpy, where they do not fit")
+    with refused, full_batch(trainer, X, Y):
         pass
 
 

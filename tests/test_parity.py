@@ -12,8 +12,7 @@ from conftest import require, require_backend
 import anyback as ab
 from anyback import losses, parity
 from anyback.losses import loss
-from anyback.parity import Difference, Parity, _difference, _Replica, _rows
-from anyback.training.probe import Seen
+from anyback.parity import Difference, Parity, _difference, _Replica, _rows, _Value
 
 rng = np.random.default_rng(5)
 Y = np.arange(40) % 3
@@ -215,7 +214,7 @@ def test_an_error_that_begins_later_is_found_in_its_step(monkeypatch):
 
 def test_how_a_difference_is_measured():
     def measured(a, b, dtype="float64", entered=0.0):
-        a, b = (Seen("f", np.asarray(x), entered) for x in (a, b))
+        a, b = (_Value("f", np.asarray(x), entered) for x in (a, b))
         return _difference(1, "torch", np.dtype(dtype), a, b)
 
     eps = np.finfo(np.float64).eps

@@ -57,9 +57,9 @@ def test_what_does_not_hold_fails(monkeypatch, name):
 
     def taken_up(trainer, arrays, stored):
         take_up(trainer, arrays, stored)
-        trainer.micro = 0
+        trainer.train_state.micro_batches = 0
         if name == "loads":
-            trainer._w = trainer._w * 1.000001
+            trainer.train_state.w = trainer.train_state.w * 1.000001
 
     def clipped(g, most):
         return g * (most / (g**2).sum() ** 0.5)

@@ -28,17 +28,33 @@ def trained(name, groups, *, rows=True, dtype="float32", optimizer="Adam", weigh
     ).build(4)  # fmt: skip
     found = trainer.backend
     weight = found.asarray(np.linspace(0, 2, 70), dtype) if weights else None
-    fixed = (found.asarray(X, dtype), found.asarray(Y), weight), trainer._mask
+    fixed = trainer.bound.mask, (found.asarray(X, dtype), found.asarray(Y), weight)
     order = found.indices(np.random.default_rng(1).permutation(70))
-    state, batches = (trainer._w, trainer._slots, trainer._stats, trainer._tally), []
+    state, batches = (
+        (
+            trainer.train_state.w,
+            trainer.train_state.slots,
+            trainer.train_state.stats,
+            trainer.train_state.sums,
+        ),
+        [],
+    )
     for t in range(steps):
         batch = order[t % 3 * 20 : t % 3 * 20 + 20] if rows else None
-        batches.append((batch, trainer._scalars(t), 12345 - 2**31 * (t % 2)))
+        batches.append(
+            (
+                batch,
+                trainer.optimizer.at(t + 1, trainer.train_state.lr(trainer.optimizer.lr, t)),
+                12345 - 2**31 * (t % 2),
+            )
+        )
     for size in groups:
-        state = trainer._steps(state, fixed, batches[:size])
+        state = trainer.bound.steps(state, fixed, batches[:size])
         batches = batches[size:]
     assert not batches
-    trainer._w, trainer._slots, trainer._stats, trainer._tally = state
+    trainer.train_state.w, trainer.train_state.slots, trainer.train_state.stats, trainer.train_state.sums = (
+        state
+    )
     return {key: found.to_numpy(value) for key, value in trainer.state().items()}, trainer
 
 
@@ -109,7 +125,7 @@ def test_hooks_and_resuming_change_no_bit(backend_name, tmp_path):
 def test_jax_compiles_one_loop_for_each_size_of_batch():
     require("jax")
     trainer = fitted("jax", [])
-    (loop,) = trainer._steps.args
+    (loop,) = trainer.bound.steps.args
     assert loop._cache_size() == 2, "of 8 samples, and of the 6 that are left"
     fitted("jax", [ab.callbacks.Lambda(on_update=lambda trainer: None)], epochs=5, trainer=trainer)
     assert loop._cache_size() == 2, "hooks go through the same loop"

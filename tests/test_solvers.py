@@ -13,6 +13,7 @@ import anyback as ab
 from anyback import gates
 from anyback.arrays import namespace
 from anyback.solvers import gradient_descent, least_squares, minimize, numerical_gradient
+from anyback.training.full_batch import full_batch
 
 require("hypothesis")
 from hypothesis import given, settings  # noqa: E402
@@ -719,7 +720,7 @@ def test_the_gradient_is_that_of_the_value(blobs):
     x, y = blobs
     trainer = trainer_of(l2=1e-2, standardize=True)
 
-    with trainer.hand_over(x, y, np.linspace(1.0, 2.0, 96)) as (loss, w, _):
+    with full_batch(trainer, x, y, np.linspace(1.0, 2.0, 96)) as (loss, w, _):
         value, g = loss(w)
         np.testing.assert_allclose(g, numerical_gradient(lambda w: loss(w)[0], w, h=1e-5), atol=1e-9)
     assert isinstance(value, float) and trainer.epoch == 0 and not len(trainer.history)
@@ -752,7 +753,7 @@ def test_standardising_and_targets_are_those_of_fit(blobs):
     x, y = blobs[0] * 1e3 + 1e6, blobs[1]
     trainer = trainer_of(standardize=True)
     minimize(trainer, x, y, max_iter=20)
-    np.testing.assert_allclose(trainer.scaler.mean, x.mean(axis=0))
+    np.testing.assert_allclose(trainer.train_state.scaler.mean, x.mean(axis=0))
     assert trainer.evaluate(x, y)["loss"] < 0.01
     with pytest.raises(ValueError, match=r"labels must be integers in \[0, 3\), got 7 at row 2"):
         minimize(trainer_of(), x, np.where(np.arange(96) == 2, 7, y))
@@ -804,7 +805,7 @@ def test_after_a_loss_that_raises_the_trainer_goes_on(blobs):
     require("scipy")
     calls = []
 
-    @ab.loss.loss(targets="labels", link="softmax")
+    @ab.losses.loss(targets="labels", link="softmax")
     def fails(pred, target):
         calls.append(None)
         if len(calls) == 9:
@@ -837,7 +838,7 @@ def test_ctrl_c_waits_until_an_epoch_is_whole(blobs):
 def test_a_loss_that_is_not_finite_moves_no_weights(blobs):
     require("scipy")
 
-    @ab.loss.loss(targets="labels", link="softmax")
+    @ab.losses.loss(targets="labels", link="softmax")
     def lost(pred, target):
         l, vjp = ab.losses.softmax_cross_entropy.__wrapped__(pred, target)
         xp = namespace(pred)
@@ -853,25 +854,25 @@ def test_a_loss_that_is_not_finite_moves_no_weights(blobs):
 def test_the_handle_is_what_scipy_takes(blobs):
     optimize = require("scipy.optimize")
     trainer = trainer_of()
-    with trainer.hand_over(*blobs) as (loss, w, accept):
+    with full_batch(trainer, *blobs) as (loss, w, accept):
         accept(optimize.minimize(loss, w, jac=True, method="L-BFGS-B", options={"maxiter": 5}).x)
     assert trainer.epoch == 1 and trainer.evaluate(*blobs)["loss"] < loss(w)[0]
     again = pytest.raises(RuntimeError, match="fit is running already: a callback cannot minimize")
-    with trainer.hand_over(*blobs), again, trainer.hand_over(*blobs):
+    with full_batch(trainer, *blobs), again, full_batch(trainer, *blobs):
         pass
     assert trainer.fit(*blobs, epochs=2, verbose=0).last["epoch"] == 2
 
 
 @pytest.mark.parametrize("options", [{}, {"l1": 1e-3, "l2": 1e-2}], ids=["plain", "penalties"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_objective_is_what_the_tally_says(backend_name, blobs, options, weighted):
+def test_the_objective_equals_the_metric_sums(backend_name, blobs, options, weighted):
     """One pass gives what loss, penalties and the gradient of a training step give one by one."""
     x, y = blobs
     trainer = trainer_of(backend_name, **options)
     weight = np.linspace(0.0, 2.0, len(x)) if weighted else None
-    with trainer.hand_over(x, y, weight) as (loss, w, _):
+    with full_batch(trainer, x, y, weight) as (loss, w, _):
         value, g = loss(w)
-    figures = trainer.evaluate(x, y, sample_weight=weight) | trainer._penalties(trainer.weights)
+    figures = trainer.evaluate(x, y, sample_weight=weight) | trainer.bound.penalties(trainer.weights)
     assert abs(value - figures["loss"] - figures.get("penalty", 0.0)) < 1e-12
     plain = trainer_of("numpy", **options)
     plain.optimizer = ab.SGD(1.0)

@@ -127,14 +127,19 @@ def test_a_step_reads_nothing(counted):
     data = put(X, "float32"), put(Y), put(np.ones(64), "float32")
     rows = trainer.backend.indices(np.arange(16))
     counted.reads.clear()
-    state = trainer._w, trainer._slots, trainer._stats, trainer._tally
-    state = trainer._steps(
-        state, (data, trainer._mask), [(rows, trainer.optimizer.at(t), 123) for t in (1, 2, 3)]
+    state = (
+        trainer.train_state.w,
+        trainer.train_state.slots,
+        trainer.train_state.stats,
+        trainer.train_state.sums,
     )
-    total = trainer._w * 0.0, trainer._tallies.zeros()["weight"]
-    total, stats, tally = trainer._accumulate(total, *state[2:], state[0], data, rows, 5)
-    trainer._finish(state[0], state[1], total, trainer._mask, trainer.optimizer.at(4))
-    trainer._measure(tally, state[0], stats, data, rows)
+    state = trainer.bound.steps(
+        state, (trainer.bound.mask, data), [(rows, trainer.optimizer.at(t), 123) for t in (1, 2, 3)]
+    )
+    total = trainer.train_state.w * 0.0, trainer.bound.sums.zeros()["weight"]
+    total, stats, tally = trainer.bound.accumulate(total, *state[2:], state[0], data, rows, 5)
+    trainer.bound.finish(state[0], state[1], total, trainer.bound.mask, trainer.optimizer.at(4))
+    trainer.bound.measure(tally, state[0], stats, data, rows)
     assert counted.reads == []
 
 
@@ -166,17 +171,22 @@ def test_a_step_needs_no_value(optimizer, weighted):
     put = trainer.backend.asarray
     data = put(X, "float32"), put(Y), put(np.ones(64), "float32") if weighted else None
     rows = trainer.backend.indices(np.arange(16))
-    state = trainer._w, trainer._slots, trainer._stats, trainer._tally
+    state = (
+        trainer.train_state.w,
+        trainer.train_state.slots,
+        trainer.train_state.stats,
+        trainer.train_state.sums,
+    )
     batch = rows, trainer.optimizer.at(1), 77
-    w, slots, stats, tally = trainer._steps(state, (data, trainer._mask), [batch])
+    w, slots, stats, tally = trainer.bound.steps(state, (trainer.bound.mask, data), [batch])
     assert w.device == torch.device("meta")
     assert w.shape == trainer.weights.shape
     assert len(slots) == len(trainer.optimizer.slots)
     assert tally["loss"].shape == ()
-    total, _, tally = trainer._accumulate((w * 0.0, tally["weight"]), stats, tally, w, data, rows, 78)
-    trainer._finish(w, slots, total, trainer._mask, trainer.optimizer.at(2))
-    trainer._measure(tally, w, stats, data, rows)
-    trainer._forward(w, stats, data[0])
+    total, _, tally = trainer.bound.accumulate((w * 0.0, tally["weight"]), stats, tally, w, data, rows, 78)
+    trainer.bound.finish(w, slots, total, trainer.bound.mask, trainer.optimizer.at(2))
+    trainer.bound.measure(tally, w, stats, data, rows)
+    trainer.bound.forward(w, stats, data[0])
 
 
 def test_jax_compiles_a_step_once_for_each_size_of_batch():
@@ -188,7 +198,7 @@ def test_jax_compiles_a_step_once_for_each_size_of_batch():
         backend="jax",
     )
     trainer.fit(X, Y, batch_size=20, epochs=4, verbose=0, callbacks=[ReduceOnPlateau("loss", patience=0)])
-    (compiled,) = trainer._steps.args
+    (compiled,) = trainer.bound.steps.args
     assert compiled._cache_size() == 2, "batches of 20 and of the 4 that are left"
 
 
@@ -200,9 +210,16 @@ def test_class_weights_are_uploaded_once(monkeypatch):
     def never(*arguments, **options):
         raise AssertionError("an upload within a step")
 
-    held = trainer._accumulate.__self__.loss.keywords["class_weight"]
+    held = trainer.bound.step.loss.keywords["class_weight"]
     assert held.device == strict.Device("device1")
-    data = trainer._intake().put(*trainer._intake().check(X, Y))
+    data = trainer.bound.input_spec(trainer.train_state.scaler).put(
+        *trainer.bound.input_spec(trainer.train_state.scaler).check(X, Y)
+    )
     monkeypatch.setattr(strict, "asarray", never)
-    state = trainer._w, trainer._slots, trainer._stats, trainer._tally
-    trainer._steps(state, (data, 1.0), [(None, trainer._scalars(0), 1)])
+    state = (
+        trainer.train_state.w,
+        trainer.train_state.slots,
+        trainer.train_state.stats,
+        trainer.train_state.sums,
+    )
+    trainer.bound.steps(state, (1.0, data), [(None, trainer.optimizer.at(1), 1)])

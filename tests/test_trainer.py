@@ -284,7 +284,7 @@ def test_validation_split_is_drawn_by_the_seed_and_never_trained_on(line):
     seen = []
 
     def look(trainer, logs):
-        data, held = trainer._plan.data, trainer._plan.validation
+        data, held = trainer.loop.data.data, trainer.loop.data.validation
         seen.append((np.array(data[0]), np.array(held[0])))
         assert logs["val_loss"] == pytest.approx(
             np.mean((trainer.predict(held[0]) - held[1]) ** 2), rel=1e-12
@@ -300,7 +300,11 @@ def test_validation_split_is_drawn_by_the_seed_and_never_trained_on(line):
     np.testing.assert_array_equal(held, seen[1][1])
     other = regressor(seed=1)
     quiet(
-        other, x, y, validation_split=0.25, callbacks=[Lambda(on_epoch_end=lambda t, _: seen.append(t._plan))]
+        other,
+        x,
+        y,
+        validation_split=0.25,
+        callbacks=[Lambda(on_epoch_end=lambda t, _: seen.append(t.loop.data))],
     )
     assert not np.array_equal(held, seen[-1].validation[0])
 
@@ -308,19 +312,21 @@ def test_validation_split_is_drawn_by_the_seed_and_never_trained_on(line):
 def test_standardising_is_fitted_on_the_training_part_alone(line):
     x, y = 1e9 + 3.0 * line[0], line[1]
     trainer, seen = regressor(standardize=True, dtype="float32"), []
-    watch = Lambda(on_fit_start=lambda t: seen.append(t._plan))
+    watch = Lambda(on_fit_start=lambda t: seen.append(t.loop.data))
     quiet(trainer, x, y, validation_split=0.25, epochs=2, callbacks=[watch])
     inputs = np.array(seen[0].data[0])
     np.testing.assert_allclose(inputs.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(inputs.std(axis=0), 1, rtol=1e-6)
     assert np.abs(np.array(seen[0].validation[0]).mean(axis=0)).max() > 1e-3
-    own = (x - trainer.scaler.mean) / trainer.scaler.scale
+    own = (x - trainer.train_state.scaler.mean) / trainer.train_state.scaler.scale
     direct = regressor(dtype="float32")
     direct.build(3).set_state(trainer.state())
     np.testing.assert_array_equal(trainer.predict(x), direct.predict(own))
-    mean = trainer.scaler.mean
+    mean = trainer.train_state.scaler.mean
     quiet(trainer, x + 100.0, y, epochs=3)
-    assert trainer.scaler.mean is mean, "a second fit keeps the scale that its weights were made for"
+    assert trainer.train_state.scaler.mean is mean, (
+        "a second fit keeps the scale that its weights were made for"
+    )
 
 
 def test_validation_data_and_its_weights(line):
@@ -581,7 +587,7 @@ class Record(Callback):
         self.weights = []
 
     def on_epoch_end(self, trainer, logs):
-        self.weights.append(np.array(trainer.backend.to_numpy(trainer._w)))
+        self.weights.append(np.array(trainer.backend.to_numpy(trainer.train_state.w)))
 
 
 def overfitting(line, **options):

@@ -233,7 +233,7 @@ def _mind_the_end(options: Options, trainer: Trainer) -> None:
             "(--epochs is the total)"
         )
         return
-    states = dict(trainer.callback_states)
+    states = dict(trainer.train_state.callback_states)
     waited = states.get("EarlyStopping", {}).get("waited", 0)
     if waited > options.patience:
         note(

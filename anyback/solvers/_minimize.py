@@ -15,6 +15,7 @@ from anyback.layers import Dropout, Layer
 from anyback.solvers._gradient import with_slope
 from anyback.solvers._numbers import above_zero, finite, flat, function, like, real
 from anyback.solvers._scipy import Minimum, run, solver
+from anyback.training.full_batch import full_batch
 from anyback.training.trainer import Trainer
 
 __all__ = ["minimize"]
@@ -118,7 +119,7 @@ def minimize(
 
 def _of_trainer(solve: partial[Any], trainer: Trainer, data: tuple[Any, Any, Any], tell: Any) -> Minimum:
     _require_plain(trainer)
-    with trainer.hand_over(*data) as (loss, w, accept):
+    with full_batch(trainer, *data) as (loss, w, accept):
 
         def after(w: Any, value: float) -> None:
             accept(w)

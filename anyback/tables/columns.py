@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from anyback.tables._base import DataError, listed, did_you_mean
+from anyback.tables._base import DataError, did_you_mean, listed
 
 __all__ = ["columns_named", "input_columns", "target_column", "unnamed_columns"]
 
@@ -42,7 +42,8 @@ def columns_named(file: Path, features: Sequence[str], header: list[str]) -> lis
             raise DataError(f"{file}: more than one column {name!r}")
         if name not in header:
             raise DataError(
-                f"{file}: no column {name!r}{did_you_mean(name, header)}: expected the columns {listed(features)}"
+                f"{file}: no column {name!r}{did_you_mean(name, header)}: "
+                f"expected the columns {listed(features)}"
             )
     return [header.index(name) for name in features]
 

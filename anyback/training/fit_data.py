@@ -1,14 +1,15 @@
-"""What one call of fit decides before its first step: data checked, split, standardised, on the device."""
+"""The data of one call of fit: checked, split, standardised, cast and placed on the device."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.random import Draw, Purpose
 from anyback.training.inputs import (
@@ -27,40 +28,40 @@ from anyback.training.inputs import (
 from anyback.training.objective import Objective
 from anyback.training.step import Data
 
-__all__ = ["Intake", "OnHost", "Plan"]
+__all__ = ["FitData", "HostData", "InputSpec", "chunks"]
 
 Checked: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
-class OnHost(tuple[Any, ...]):
-    """Inputs, targets and weights for which the device has no room: batches are brought there one by one.
+class HostData(tuple[Any, ...]):
+    """Inputs, targets and weights that do not fit on the device: batches are copied there one by one.
 
     Examples
     --------
-    >>> x, y, weight = OnHost((np.ones((4, 2)), np.zeros(4), None))
+    >>> x, y, weight = HostData((np.ones((4, 2)), np.zeros(4), None))
     >>> x.shape
     (4, 2)
     """
 
 
 @dataclass(frozen=True)
-class Intake:
-    """The door through which a model's data comes: what it must look like, and where it goes.
+class InputSpec:
+    """What the data of a model must look like, and where they are placed.
 
-    Training only reads its data. Where a backend can take the host's memory (NumPy; PyTorch on the CPU),
-    inputs that have the training dtype, are contiguous and are not to be standardised or split are not
-    copied: training reads the user's own array, which must keep its values until it is done.
+    Training only reads its data. Where a backend shares the host's memory (NumPy; PyTorch on the CPU),
+    inputs that have the training dtype, are contiguous and are neither standardised nor split are not
+    copied: training reads the user's own array, which must keep its values until training ends.
 
     Attributes
     ----------
     loss : Objective
-        Says what targets are.
+        Defines the kind of the targets.
     in_shape : tuple of int
         Shape of a sample.
     outputs : int
         Number of the model's outputs.
     backend, dtype
-        Where the data goes.
+        Where the data are placed.
     scaler : Scaler
         How inputs are standardised.
     classes : bool
@@ -83,7 +84,7 @@ class Intake:
         *,
         name: str = "",
     ) -> Checked:
-        """Return inputs, targets and weights as host arrays that fit the model, or raise."""
+        """Return inputs, targets and weights as host arrays that fit the model, or raise an error."""
         x = as_inputs(x, f"{name}x", self.in_shape)
         soft = self.loss.probabilities or self.loss.link == "softmax"
         y = as_targets(y, self.loss.targets, self.outputs, len(x), soft=soft, name=f"{name}y")
@@ -92,7 +93,7 @@ class Intake:
         return x, y, as_weights(sample_weight, len(y), f"{name}sample_weight")
 
     def weigh_classes(self, data: Checked, given: Mapping[int, float] | Sequence[float]) -> Checked:
-        """Multiply the weights of samples by those of their classes."""
+        """Multiply the weight of each sample by that of its class."""
         kind, alone = self.loss.targets, self.outputs == 1
         if kind in ("reals", "counts") or not (kind == "labels" or self.loss.link == "softmax" or alone):
             raise ValueError(f"class_weight needs one class a sample, got it with loss {self.loss.name!r}")
@@ -100,10 +101,10 @@ class Intake:
         own = class_weights(given, y, self.outputs)
         return x, y, some_weight(own if weight is None else own * weight, "class_weight of the samples")
 
-    def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, name: str = "") -> Data | OnHost:
-        """Standardise, cast and upload what was checked, as far as the device has room for it.
+    def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, name: str = "") -> Data | HostData:
+        """Standardise, cast and place checked data on the device, or on the host if they do not fit there.
 
-        What needs none of that stays in its own memory.
+        Data that need no conversion stay in their own memory.
         """
         made = (
             self.scaler(x, self.dtype, f"{name}x"),
@@ -111,38 +112,37 @@ class Intake:
             None if weight is None else cast(weight, self.dtype, f"{name}sample_weight"),
         )
         if not self.backend.fits(sum(part.nbytes for part in made if part is not None)):
-            return OnHost(made)
+            return HostData(made)
         put = self.backend.share
         return put(made[0]), put(made[1]), None if made[2] is None else put(made[2])
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A fit's data and how it goes through it.
+class FitData:
+    """The data of a fit and how they are divided into batches.
 
     Attributes
     ----------
-    intake : Intake
-        With the scaler learned.
+    spec : InputSpec
+        With the scaler learned from the training data.
     data, validation : tuple of arrays
-        On the device, inputs perhaps in the user's own memory, or `OnHost`; validation None where there is
-        none.
+        On the device (inputs perhaps in the user's own memory), or `HostData`; validation may be None.
     samples, batch_size, accumulate : int
         Training samples, samples a batch, batches an update.
     shuffle : bool
         Whether each epoch has its own order.
-    identity : dict
-        What must be the same to resume within an epoch.
+    config : dict
+        Batch size, splits and a fingerprint of the data: the same are needed to resume within an epoch.
     """
 
-    intake: Intake
-    data: Data | OnHost
-    validation: Data | OnHost | None
+    spec: InputSpec
+    data: Data | HostData
+    validation: Data | HostData | None
     samples: int
     batch_size: int
     accumulate: int
     shuffle: bool
-    identity: dict[str, Any]
+    config: dict[str, Any]
 
     @property
     def batches(self) -> int:
@@ -152,7 +152,7 @@ class Plan:
     @classmethod
     def of(
         cls,
-        intake: Intake,
+        spec: InputSpec,
         train: Checked,
         held: Checked | None,
         *,
@@ -163,9 +163,9 @@ class Plan:
         shuffle: bool,
         accumulate: int,
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
-    ) -> Plan:
-        """Split, weigh classes, standardise and upload; mean and scale are those of the training part."""
-        identity: dict[str, Any] = {
+    ) -> FitData:
+        """Split, weight classes, standardise and place; mean and scale are those of the training part."""
+        config: dict[str, Any] = {
             "data": fingerprint(*train, *held or ()),
             "batch_size": batch_size,
             "validation_split": validation_split,
@@ -174,24 +174,24 @@ class Plan:
             "class_weight": None,
         }
         if validation_split:
-            # Of a part that is cast by itself, an error would count the rows from the part's own first.
+            # Checked before the split: an error after it would count rows within the part.
             if not standardize:
-                fits(train[0], intake.dtype, "x")
-            fits(train[1], intake.dtype, "y")
+                fits(train[0], spec.dtype, "x")
+            fits(train[1], spec.dtype, "y")
             train, held = _split(train, validation_split, seed)
         if class_weight is not None:
-            train = intake.weigh_classes(train, class_weight)
-            identity["class_weight"] = fingerprint(train[2])
-        if standardize and intake.scaler.mean is None:
-            intake = replace(intake, scaler=Scaler.fit(train[0]))
+            train = spec.weigh_classes(train, class_weight)
+            config["class_weight"] = fingerprint(train[2])
+        if standardize and spec.scaler.mean is None:
+            spec = replace(spec, scaler=Scaler.fit(train[0]))
         samples = len(train[0])
         size = samples if batch_size is None else min(positive("batch_size", batch_size), samples)
-        validation = None if held is None else intake.put(*held, name="validation ")
-        return cls(intake, intake.put(*train), validation, samples, size, accumulate, shuffle, identity)
+        validation = None if held is None else spec.put(*held, name="validation ")
+        return cls(spec, spec.put(*train), validation, samples, size, accumulate, shuffle, config)
 
 
 def _split(data: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
-    """Return the training and the validation part, drawn by the seed."""
+    """Return the training and the validation part; the seed determines which rows are in which."""
     x, y, weight = data
     order = Draw(seed, Purpose.SPLIT).permutation(len(x))
     size = round(len(x) * share)
@@ -204,3 +204,15 @@ def _split(data: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
     return part(order[size:], "sample_weight of the training part"), part(
         order[:size], "sample_weight of the validation part"
     )
+
+
+def chunks(data: Data | HostData, size: int, backend: Backend) -> Iterator[tuple[int, Data, Array | None]]:
+    """Yield chunks of `size` rows: the first row, data on the device, and the rows of the chunk in them."""
+    samples = data[0].shape[0]
+    rows, starts = np.arange(samples), range(0, samples, size)
+    if isinstance(data, HostData):
+        parts = backend.feed(data, (rows[start : start + size] for start in starts))
+        yield from ((start, part, None) for start, part in zip(starts, parts, strict=True))
+    else:
+        rows = backend.indices(rows)
+        yield from ((start, data, rows[start : min(start + size, samples)]) for start in starts)

@@ -27,6 +27,7 @@ __all__ = [
     "class_weights",
     "fingerprint",
     "fits",
+    "host_inputs",
     "one_class",
     "positive",
     "some_weight",
@@ -76,6 +77,17 @@ def as_inputs(
     ...
     ValueError: x must be finite, got nan at (1, 1)
     """
+    return _finite(host_inputs(x, name, sample_shape), name, first_row)
+
+
+def host_inputs(x: Any, name: str = "x", sample_shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return `x` as `as_inputs` does, without looking at its values.
+
+    Examples
+    --------
+    >>> host_inputs([[1.0, 2.0], [3.0, float("nan")]]).shape
+    (2, 2)
+    """
     array = _real(x, name)
     if array.ndim < 2:
         hint = "one sample is x[None, :]" if array.shape == sample_shape else "one feature is x[:, None]"
@@ -84,7 +96,7 @@ def as_inputs(
         raise ValueError(f"{name} must have samples of shape {sample_shape}, got {array.shape[1:]}")
     if not array.size:
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
-    return _finite(array, name, first_row)
+    return array
 
 
 def as_targets(

@@ -1,4 +1,4 @@
-"""Sums of loss and metrics that stay on the device, and are read back once per epoch."""
+"""Sums of the loss and the metrics: they stay on the device and are read back once per epoch."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.training.objective import Objective
 
-__all__ = ["Tallies"]
+__all__ = ["MetricSums"]
 
 
 @dataclass(frozen=True)
-class Tallies:
-    """Makes empty tallies and reads full ones.
+class MetricSums:
+    """Makes the zeros that the sums of an epoch start from, and turns sums into means.
 
     Attributes
     ----------
     loss, metrics : Objective, sequence of Objective
-        What is tallied.
+        Whose sums they are.
     outputs : int
         Number of outputs of the model.
     backend : Backend
-        Where.
+        Where the sums are kept.
 
     Raises
     ------
     ValueError
-        If a metric is no single number, or compares with other targets than the loss.
+        If a metric is not a single number, or takes other targets than the loss.
     """
 
     loss: Objective
@@ -39,7 +39,7 @@ class Tallies:
     backend: Backend
 
     def __post_init__(self) -> None:
-        self.loss.sums(*self._zeros())  # options out of range are named now
+        self.loss.sums(*self._sample())  # raises for options out of range
         for metric in self.metrics:
             if (metric.targets == "reals") != (self.loss.targets in ("reals", "counts")):
                 raise ValueError(
@@ -53,25 +53,25 @@ class Tallies:
                 )
 
     def zeros(self) -> dict[str, Array]:
-        """Return an empty tally, in the device's widest dtype: sums of many samples lose digits."""
+        """Return sums of zero, in the device's widest dtype: sums of many samples lose digits."""
         wide = self.backend.wide
         return {name: self.backend.asarray(np.zeros(shape), wide) for name, shape in self._shapes().items()}
 
-    def read(self, tally: Mapping[str, Array]) -> dict[str, float]:
-        """Read a tally back and return means: sums of loss * weight over the sum of weights."""
-        sums = {name: self.backend.to_numpy(value) for name, value in tally.items()}
+    def means(self, sums: Mapping[str, Array]) -> dict[str, float]:
+        """Read the sums back; return the mean loss (over the total weight) and each metric's value."""
+        host = {name: self.backend.to_numpy(value) for name, value in sums.items()}
         with np.errstate(invalid="ignore", divide="ignore"):
-            figures = {"loss": sums["loss"] / sums["weight"]}
-            figures |= {m.name: m.finish(sums[m.name], sums["samples"]) for m in self.metrics}
-        return {name: float(value) for name, value in figures.items()}
+            values = {"loss": host["loss"] / host["weight"]}
+            values |= {m.name: m.finish(host[m.name], host["samples"]) for m in self.metrics}
+        return {name: float(value) for name, value in values.items()}
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        x, y = self._zeros()
-        totals: dict[str, tuple[int, ...]] = {"loss": (), "weight": ()}
-        totals |= {"samples": ()} if self.metrics else {}
-        return totals | {m.name: np.shape(m.sums(x, y, None)) for m in self.metrics}
+        x, y = self._sample()
+        shapes: dict[str, tuple[int, ...]] = {"loss": (), "weight": ()}
+        shapes |= {"samples": ()} if self.metrics else {}
+        return shapes | {m.name: np.shape(m.sums(x, y, None)) for m in self.metrics}
 
-    def _zeros(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return predictions and targets of one sample."""
+    def _sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and targets of one sample, all zero."""
         x = np.zeros((1, self.outputs))
         return x, np.zeros(1, np.int64) if self.loss.targets == "labels" else x

@@ -1,138 +1,204 @@
-"""Seeing what a training step computes, operation by operation; formulas and layers know nothing of it."""
+"""A probe: every value that a training step computes, operation by operation, as it is computed.
+
+Formulas and layers know nothing of it. `anyback.parity` compares the values of two backends, and
+`first_nonfinite` names the operation in which a step left the finite numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import partial
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from anyback.arrays import Array, Vjp
 from anyback.backends import Backend
 from anyback.layers import Layer, Sequential
-from anyback.optimizers._base import Optimizer
+from anyback.optimizers import Optimizer
 from anyback.parameters import Layout, Parameters
 from anyback.random import Key
-from anyback.training.step import Program
+from anyback.training.step import TrainStep
 
-__all__ = ["Seen", "Witness", "largest", "observed"]
+__all__ = ["Operation", "Probe", "first_nonfinite", "probed"]
+
+# Of each kind of operation: its name in a table, and its result in a sentence.
+_PHRASES = {
+    "inputs": ("batch inputs", "the inputs of the batch"),
+    "targets": ("batch targets", "the targets of the batch"),
+    "forward": ("{} forward", "the output of {}"),
+    "statistics": ("statistics of {}", "the running statistics of {}"),
+    "loss": ("loss {}", "the loss"),
+    "loss gradient": ("loss {} backward", "the gradient of the loss"),
+    "gradient": ("gradient of {}", "the gradient of {}"),
+    "backward": ("{} backward", "the gradient of the inputs of {}"),
+    "flat gradient": ("flat gradient", "the gradient after penalties and clipping"),
+    "slot": ("{} slot {} of {}", "the optimizer's slot {1} of {2}"),
+    "step": ("{} step of {}", "the step of {1}"),
+    "update": ("{} update of {}", "the update of {1}"),
+}
 
 
-@dataclass(frozen=True)
-class Seen:
-    """The result of an operation on the host, with the largest magnitude of what went into it."""
-
-    operation: str
-    value: np.ndarray
-    entered: float = 0.0
-
-
-@dataclass
-class Witness:
-    """Sees results; what was seen goes on with the values of a guide, where there is one.
-
-    Attributes
-    ----------
-    where : Backend
-        Of the results.
-    guide : list of Seen, optional
-        Of the same operations on another backend.
-    seen : list of Seen
-        So far.
+class Operation(NamedTuple):
+    """An operation of a training step: its kind and the names of the layer, parameter or optimizer.
 
     Examples
     --------
-    >>> from anyback import backend
-    >>> see = Witness(backend("numpy"), [Seen("sum", np.float64(2.0))])
-    >>> print(see("sum", np.float64(3.0)), see.seen[0].value)
-    2.0 3.0
+    >>> str(Operation("forward", "layer 1 (Dense)")), Operation("forward", "layer 1 (Dense)").result
+    ('layer 1 (Dense) forward', 'the output of layer 1 (Dense)')
     """
 
-    where: Backend
-    guide: list[Seen] | None = None
-    seen: list[Seen] = field(default_factory=list)
+    kind: str
+    names: str | tuple[str, ...] = ()
 
-    def __call__(self, operation: str, result: Array, entered: Array | None = None) -> Array:
-        """See one result, and return with what to go on; `entered` is what went into it."""
-        size = 0.0 if entered is None else largest(self.where.to_numpy(entered))
-        self.seen.append(Seen(operation, self.where.to_numpy(result), size))
-        return result if self.guide is None else self.where.asarray(self.guide[len(self.seen) - 1].value)
+    def __str__(self) -> str:
+        return self._phrase(0)
 
-    def vector(self, operation: str, result: Array, layout: Layout) -> Array:
-        """See a flat vector (P,), parameter by parameter."""
-        parts, first = layout.arrays(self.where.to_numpy(result)), len(self.seen)
-        self.seen += [Seen(f"{operation} of {name}", part) for name, part in parts.items()]
-        if self.guide is None:
-            return result
-        return self.where.asarray(
-            np.concatenate([s.value.ravel() for s in self.guide[first : len(self.seen)]])
-        )
+    @property
+    def result(self) -> str:
+        """The operation's result as part of a sentence."""
+        return self._phrase(1)
+
+    def _phrase(self, i: int) -> str:
+        return _PHRASES[self.kind][i].format(*([self.names] if isinstance(self.names, str) else self.names))
 
 
-def observed(program: Program, see: Witness, loss: str, optimizer: Optimizer) -> Program:
-    """Return a program whose steps are seen: batch, layers, loss, gradients, slots and new parameters.
+class Probe(Protocol):
+    """A function that is called with every result; the step continues with the value it returns."""
+
+    def __call__(self, operation: Operation, result: Array, source: Array | None = None) -> Array:
+        """Take the result of an operation and, if it has one, its input `source`."""
+        ...
+
+    def vector(self, kind: str, names: tuple[str, ...], result: Array, layout: Layout) -> Array:
+        """Take a flat vector (P,), one operation for each of its parameters."""
+        ...
+
+
+def probed(step: TrainStep, probe: Probe, loss: str, optimizer: Optimizer) -> TrainStep:
+    """Return `step` with `probe` called on its batch, layers, loss, gradients, slots and new parameters.
 
     Parameters
     ----------
-    program : Program
-        What a trainer runs.
-    see : Witness
-        Of one step.
+    step : TrainStep
+        Of a trainer.
+    probe : Probe
+        Called during the step.
     loss : str
-        The name of its loss.
+        Name of the loss.
     optimizer : Optimizer
-        Whose rule it has.
+        Whose rule the step has.
     """
 
     def sums(pred: Array, y: Array, weight: Array | None) -> tuple[Array, Any, Vjp]:
-        value, total, vjp = program.loss(pred, see("batch targets", y), weight)
-        value = see(f"loss {loss}", value, pred)
-        return value, total, lambda dl: see(f"loss {loss} backward", vjp(dl), pred * dl)
+        value, total, vjp = step.loss(pred, probe(Operation("targets"), y), weight)
+        value = probe(Operation("loss", loss), value, pred)
+        return value, total, lambda dl: probe(Operation("loss gradient", loss), vjp(dl), pred * dl)
 
     def rule(xp: Any) -> Callable[..., tuple[Array, ...]]:
-        return partial(updated, program.rule(xp))
+        update = step.rule(xp)
 
-    def updated(f: Callable[..., Any], w: Array, g: Array, *rest: Any) -> tuple[Array, ...]:
-        g = see("flat gradient", g)
-        # Added to weights that are much larger, an error of a step is lost in their rounding.
-        step = f(0.0 * w, g, *rest)[0]
-        w, *slots = f(w, g, *rest)
-        for i, slot in enumerate(optimizer.slots):
-            slots[i] = see.vector(f"{name} slot {slot}", slots[i], program.layout)
-        see.vector(f"{name} step", step, program.layout)
-        return see.vector(f"{name} update", w, program.layout), *slots
+        def probed_update(w: Array, g: Array, *rest: Any) -> tuple[Array, ...]:
+            g = probe(Operation("flat gradient"), g)
+            # Added to much larger weights, an error of the step would vanish in their rounding.
+            alone = update(0.0 * w, g, *rest)[0]
+            w, *slots = update(w, g, *rest)
+            for i, slot in enumerate(optimizer.slots):
+                slots[i] = probe.vector("slot", (name, slot), slots[i], step.layout)
+            probe.vector("step", (name,), alone, step.layout)
+            return probe.vector("update", (name,), w, step.layout), *slots
+
+        return probed_update
 
     name = type(optimizer).__name__
-    return replace(program, model=_Entered(_seen(program.model, see), see), loss=sums, rule=rule)
+    return replace(step, model=_ProbedInputs(_probed(step.model, probe), probe), loss=sums, rule=rule)
 
 
-def largest(x: np.ndarray) -> float:
-    """Return the largest magnitude that is finite, 0.0 if there is none."""
-    return float(np.max(np.abs(x), where=np.isfinite(x), initial=0.0))
+def first_nonfinite(
+    step: TrainStep, backend: Backend, loss: str, optimizer: Optimizer, run: Callable[[TrainStep], Any]
+) -> str | None:
+    """Name the first value of a step that is not finite, in the order of computing; None if all are finite.
+
+    It is meant for the moment after a failure, and reads every value back.
+
+    Parameters
+    ----------
+    step, loss, optimizer
+        As for `probed`.
+    backend : Backend
+        Of the arrays.
+    run : callable
+        ``run(step)`` calls one of the functions of `step`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyback import SGD, Dense, backend
+    >>> from anyback.losses import mean_squared_error
+    >>> model, _ = Sequential([Dense(1), Dense(1)]).bind((1,))
+    >>> step = TrainStep(model, Layout(model.specs()), mean_squared_error.sums, {}, SGD().rule)
+    >>> x, w = np.ones((2, 1)), np.array([1e200, 0.0, 1e200, 0.0])
+    >>> with np.errstate(all="ignore"):
+    ...     first_nonfinite(
+    ...         step, backend("numpy"), "mean_squared_error", SGD(),
+    ...         lambda step: step.objective(w, np.zeros(0), (x, x, None), None, 1.0, 0),
+    ...     )
+    'the output of layer 1 (Dense)'
+    """
+    finder = _FirstNonfinite(backend)
+    backend.call(run, probed(step, finder, loss, optimizer))
+    return finder.found
 
 
-def _seen(layer: Layer, see: Witness, path: str = "") -> Layer:
-    """Return `layer`, and the layers in its fields, observed; a Sequential does nothing by itself."""
+class _FirstNonfinite:
+    """A probe that remembers the first result that is not finite."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.found: str | None = None
+        self.last_layer = "the model"
+        self.pred: Array = None
+
+    def __call__(self, operation: Operation, result: Array, source: Array | None = None) -> Array:
+        if operation.kind == "forward":
+            self.last_layer = str(operation.names)
+        elif operation.kind == "loss":
+            self.pred = source
+        if self.found is None and not np.isfinite(self.backend.to_numpy(result)).all():
+            self.found = operation.result
+            if operation.kind in ("loss", "loss gradient"):
+                size = np.max(np.abs(self.backend.to_numpy(self.pred)), initial=0.0)
+                self.found += f", from outputs of {self.last_layer} up to {size:.3g}"
+        return result
+
+    def vector(self, kind: str, names: tuple[str, ...], result: Array, layout: Layout) -> Array:
+        if kind != "step":  # part of the update
+            for name, part in layout.arrays(self.backend.to_numpy(result)).items():
+                if self.found is None and not np.isfinite(part).all():
+                    self.found = Operation(kind, (*names, name)).result
+        return result
+
+
+def _probed(layer: Layer, probe: Probe, path: str = "") -> Layer:
+    """Return `layer`, and the layers in its fields, with `probe`; a Sequential computes nothing itself."""
     whole: Any = layer
     inside: dict[str, Any] = {}
     for f in fields(whole) if is_dataclass(whole) else ():
         value = getattr(layer, f.name)
         if isinstance(value, Layer):
-            inside[f.name] = _seen(value, see, _join(path, f.name))
+            inside[f.name] = _probed(value, probe, _join(path, f.name))
         elif isinstance(value, tuple) and value and all(isinstance(part, Layer) for part in value):
-            inside[f.name] = tuple(_seen(part, see, _join(path, i)) for i, part in enumerate(value))
+            inside[f.name] = tuple(_probed(part, probe, _join(path, i)) for i, part in enumerate(value))
     whole = replace(whole, **inside) if inside else whole
-    return whole if isinstance(layer, Sequential) else _Observed(whole, see, path)
+    return whole if isinstance(layer, Sequential) else _ProbedLayer(whole, probe, path)
 
 
-class _Observed(Layer):
-    """A layer whose results are seen."""
+class _ProbedLayer(Layer):
+    """A layer with a probe on its output, its statistics and its gradients."""
 
-    def __init__(self, layer: Layer, see: Witness, path: str) -> None:
-        self.layer, self.see, self.path = layer, see, path
-        kind = f"{type(layer).__name__} {getattr(layer, 'name', '')}".strip()  # an Activation has one
+    def __init__(self, layer: Layer, probe: Probe, path: str) -> None:
+        self.layer, self.probe, self.path = layer, probe, path
+        kind = f"{type(layer).__name__} {getattr(layer, 'name', '')}".strip()  # an Activation has a name
         self.name = f"layer {path} ({kind})" if path else f"layer ({kind})"
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
@@ -145,27 +211,32 @@ class _Observed(Layer):
     def _results(self, x: Array, y: Array, vjp: Vjp) -> tuple[Array, Vjp]:
         def back(dy: Array, dx: bool = True) -> tuple[dict[str, Any], Array | None]:
             dparams, dinput = vjp(dy, dx)
-            dinput = None if dinput is None else self.see(f"{self.name} backward", dinput, dy)
-            return self._each("gradient", dparams, dy), dinput
+            dparams = self._each("gradient", dparams, dy)
+            if dinput is not None:
+                dinput = self.probe(Operation("backward", self.name), dinput, dy)
+            return dparams, dinput
 
-        return self.see(f"{self.name} forward", y, x), back
+        return self.probe(Operation("forward", self.name), y, x), back
 
-    def _each(self, what: str, tree: dict[str, Any], entered: Array | None = None) -> dict[str, Any]:
-        """See the arrays of the layer itself; those of layers in it were seen there."""
+    def _each(self, kind: str, tree: dict[str, Any], source: Array | None = None) -> dict[str, Any]:
+        """Call the probe on the arrays of the layer itself; those of inner layers were seen there."""
         return {
-            name: x if isinstance(x, dict) else self.see(f"{what} of {_join(self.path, name)}", x, entered)
+            name: x if isinstance(x, dict) else self.probe(Operation(kind, _join(self.path, name)), x, source)
             for name, x in tree.items()
         }
 
 
-class _Entered(Layer):
-    """A model whose batch is seen."""
+class _ProbedInputs(Layer):
+    """A model with a probe on its inputs."""
 
-    def __init__(self, model: Layer, see: Witness) -> None:
-        self.model, self.see = model, see
+    def __init__(self, model: Layer, probe: Probe) -> None:
+        self.model, self.probe = model, probe
+
+    def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
+        return self.model(params, self.probe(Operation("inputs"), x))
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
-        return self.model.train(params, self.see("batch inputs", x), key)
+        return self.model.train(params, self.probe(Operation("inputs"), x), key)
 
 
 def _join(path: str, name: str | int) -> str:

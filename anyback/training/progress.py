@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from anyback.training.trainer import Trainer
+from typing import Any
 
 __all__ = ["Progress"]
 
@@ -27,7 +24,7 @@ class Progress:
         Which of the three.
     """
 
-    def __init__(self, trainer: Trainer, batches: int, epochs: int, verbose: int) -> None:
+    def __init__(self, trainer: Any, batches: int, epochs: int, verbose: int) -> None:
         self.verbose, self.epochs = verbose, epochs
         self._bar: Any = None
         done = trainer.epoch * batches + trainer.batch

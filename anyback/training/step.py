@@ -1,8 +1,8 @@
-"""One training step as a pure function, and the other programs a trainer runs on its arrays.
+"""One training step as a pure function, and the other functions that a trainer runs on its arrays.
 
-The data's way through a step: gather the batch, view the flat vector as parameters, forward, loss,
-the vjps back, one flat gradient, penalties and clipping, the update rule. Nothing is read back to
-the host on the way: what is reported is added to a tally that stays on the device.
+A step gathers the batch, views the flat vector as parameters, runs the model forward, evaluates the loss,
+runs the vjps backward, flattens the gradient, adds penalties, clips, and applies the update rule. Nothing
+is read back to the host on the way: the loss and the metrics are added to sums that stay on the device.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from anyback.parameters import Layout
 from anyback.random import Key
 from anyback.regularizers import l1, l2
 
-__all__ = ["Data", "Program", "Tally", "gather", "inverse"]
+__all__ = ["Data", "Sums", "TrainStep", "gather", "inverse"]
 
 Data: TypeAlias = tuple[Array, Array, Array | None]
 """Inputs (n, ...), targets, and sample weights (n,) or None, on the device."""
 
-Tally: TypeAlias = Mapping[str, Array]
-"""Sums on the device: of loss * weight, of what the loss divides by, of samples, and of each metric."""
+Sums: TypeAlias = Mapping[str, Array]
+"""Sums on the device: loss * weight, the total weight, the number of samples, and those of each metric."""
 
 
 @dataclass(frozen=True)
-class Program:
-    """The pure functions of a training run: no state, everything they need is passed.
+class TrainStep:
+    """The pure functions of a training run. They hold no state: everything they need is passed to them.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class Program:
     layout : Layout
         Places of the model's parameters in the flat vectors.
     loss : callable
-        ``loss(pred, y, weight) -> (sum of loss, total weight, vjp)``: what is minimised is their quotient.
+        ``loss(pred, y, weight) -> (sum of loss, total weight, vjp)``: their quotient is minimised.
     metrics : mapping of str to callable
-        ``sums(pred, y, weight) -> array``: what else is tallied.
+        ``sums(pred, y, weight) -> array``, added up over the batches of an epoch.
     rule : callable
         The optimizer's ``rule(xp)``, which gives ``f(w, g, *slots, mask, *scalars) -> (w, *slots)``.
     l1, l2 : float
@@ -64,101 +64,92 @@ class Program:
         w: Array,
         slots: Sequence[Array],
         stats: Array,
-        tally: Tally,
-        data: Data,
+        sums: Sums,
         mask: Any,
+        data: Data,
         rows: Array | None,
         scalars: Sequence[Any],
-        word: Any,
-    ) -> tuple[Array, tuple[Array, ...], Array, Tally]:
+        step_seed: Any,
+    ) -> tuple[Array, tuple[Array, ...], Array, Sums]:
         """Train on one batch.
 
         Parameters
         ----------
-        w, slots, stats, tally
-            The state: (P,) parameters, as many slots as the optimizer has, running statistics, sums.
-        data : tuple of arrays
-            Inputs, targets and weights of all samples.
+        w, slots, stats, sums
+            The state: parameters (P,), as many slots as the optimizer has, running statistics, sums.
         mask : float or array (P,)
             1.0 where penalties and decay apply.
+        data : tuple of arrays
+            Inputs, targets and weights of all samples, or of the batch alone.
         rows : array (B,) of integers, or None
-            The batch; None means all of the data.
+            The rows of the batch; None for all of `data`.
         scalars : sequence of float
             What the optimizer's `at` gives for this update.
-        word : int
-            The draw of this micro-batch, see `anyback.random.Key`.
+        step_seed : int
+            The seed of this micro-batch, see `anyback.random.Key`.
 
         Returns
         -------
-        w, slots, stats, tally
+        w, slots, stats, sums
             The state after the update.
         """
-        g, _, _, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=True)
+        g, _, _, stats, sums = self._gradient(w, stats, sums, data, rows, step_seed, mean=True)
         w, slots = self._apply(w, slots, g, mask, scalars)
-        return w, slots, stats, tally
-
-    def fed(
-        self,
-        w: Array,
-        slots: Sequence[Array],
-        stats: Array,
-        tally: Tally,
-        mask: Any,
-        data: Data,
-        scalars: Sequence[Any],
-        word: Any,
-    ) -> tuple[Array, tuple[Array, ...], Array, Tally]:
-        """Train on a batch that is all of the data on the device; see `step`."""
-        return self.step(w, slots, stats, tally, data, mask, None, scalars, word)
+        return w, slots, stats, sums
 
     def accumulate(
         self,
-        total: tuple[Array, Array],
+        accumulated: tuple[Array, Array],
         stats: Array,
-        tally: Tally,
+        sums: Sums,
         w: Array,
         data: Data,
         rows: Array | None,
-        word: Any,
-    ) -> tuple[tuple[Array, Array], Array, Tally]:
-        """Add one micro-batch to a summed gradient (P,) and its weight, without an update."""
-        g, _, n, stats, tally = self._gradient(w, stats, tally, data, rows, word, mean=False)
-        return (total[0] + g, total[1] + n), stats, tally
+        step_seed: Any,
+    ) -> tuple[tuple[Array, Array], Array, Sums]:
+        """Add one micro-batch to an accumulated gradient (P,) and its weight, without an update."""
+        g, _, n, stats, sums = self._gradient(w, stats, sums, data, rows, step_seed, mean=False)
+        return (accumulated[0] + g, accumulated[1] + n), stats, sums
 
     def finish(
-        self, w: Array, slots: Sequence[Array], total: tuple[Array, Array], mask: Any, scalars: Sequence[Any]
+        self,
+        w: Array,
+        slots: Sequence[Array],
+        accumulated: tuple[Array, Array],
+        mask: Any,
+        scalars: Sequence[Any],
     ) -> tuple[Array, tuple[Array, ...], tuple[Array, Array]]:
-        """Update with an accumulated gradient, and return the sums emptied."""
-        g, n = total
+        """Update with an accumulated gradient, and return the accumulator set back to zero."""
+        g, n = accumulated
         w, slots = self._apply(w, slots, g * namespace(g).astype(inverse(n), g.dtype), mask, scalars)
         zeros = namespace(g).zeros_like
         return w, slots, (zeros(g), zeros(n))
 
     def objective(
-        self, w: Array, stats: Array, data: Data, rows: Array | None, mask: Any, word: Any
+        self, w: Array, stats: Array, data: Data, rows: Array | None, mask: Any, step_seed: Any
     ) -> tuple[Array, Array]:
-        """Return the mean loss of a batch with its penalties, and its gradient (P,), before clipping."""
-        g, loss, n, *_ = self._gradient(w, stats, None, data, rows, word, mean=True)
+        """Return the mean loss of a batch with its penalties, and its gradient (P,) before clipping."""
+        g, loss, n, *_ = self._gradient(w, stats, None, data, rows, step_seed, mean=True)
         value = loss * inverse(n)
         return value + self.penalty(w, mask) if self.l1 or self.l2 else value, self._penalise(w, g, mask)
 
-    def measure(self, tally: Tally, w: Array, stats: Array, data: Data, rows: Array | None) -> Tally:
-        """Add a batch's loss and metrics, without training, to a tally."""
+    def measure(self, sums: Sums, w: Array, stats: Array, data: Data, rows: Array | None) -> Sums:
+        """Add a batch's loss and metrics to the sums, with the model in inference mode."""
         x, y, weight = gather(data, rows)
         pred, _ = self.model(self.layout.params(w, stats), x)
         loss, n, _ = self.loss(pred, y, weight)
-        return self._add(tally, loss, n, pred, y, weight)
+        return self._add(sums, loss, n, pred, y, weight)
 
-    def judge(self, tally: Tally, w: Array, stats: Array, slots: Sequence[Array]) -> Tally:
-        """Return the tally of an epoch, its loss NaN where any number of the state is not finite.
+    def mark_nonfinite(self, sums: Sums, w: Array, stats: Array, slots: Sequence[Array]) -> Sums:
+        """Return the sums of an epoch, with a loss of NaN if any number of the state is not finite.
 
-        So what is read anyway tells whether the state is sound.
+        The check then costs no read of its own: the loss is read anyway.
         """
-        loss = tally["loss"]
+        loss = sums["loss"]
         for state in (w, stats, *slots):
             xp = namespace(state)
             loss = loss + xp.astype(xp.sum(state * 0.0), loss.dtype)
-        return {**tally, "loss": loss}
+        return {**sums, "loss": loss}
 
     def forward(self, w: Array, stats: Array, x: Array) -> Array:
         """Return the outputs (B, k) for inputs (B, ...)."""
@@ -172,28 +163,28 @@ class Program:
         self,
         w: Array,
         stats: Array,
-        tally: Tally | None,
+        sums: Sums | None,
         data: Data,
         rows: Array | None,
-        word: Any,
+        step_seed: Any,
         *,
         mean: bool,
     ) -> tuple[Array, Array, Any, Array, Any]:
         x, y, weight = gather(data, rows)
-        pred, vjp, moved = self.model.train(self.layout.params(w, stats), x, Key(word))
+        pred, vjp, new_stats = self.model.train(self.layout.params(w, stats), x, Key(step_seed))
         loss, n, dloss = self.loss(pred, y, weight)
         dparams, _ = vjp(dloss(inverse(n) if mean else 1.0), dx=False)
-        if tally is not None:
-            tally = self._add(tally, loss, n, pred, y, weight)
-        return self.layout.gradient(dparams), loss, n, self.layout.statistics(moved, stats), tally
+        if sums is not None:
+            sums = self._add(sums, loss, n, pred, y, weight)
+        return self.layout.gradient(dparams), loss, n, self.layout.statistics(new_stats, stats), sums
 
-    def _add(self, tally: Tally, loss: Array, n: Any, pred: Array, y: Array, weight: Array | None) -> Tally:
-        added = {"loss": tally["loss"] + loss, "weight": tally["weight"] + n}
-        if self.metrics:  # a loss may weigh classes on its own account, of which metrics know nothing
+    def _add(self, sums: Sums, loss: Array, n: Any, pred: Array, y: Array, weight: Array | None) -> Sums:
+        added = {"loss": sums["loss"] + loss, "weight": sums["weight"] + n}
+        if self.metrics:  # a loss may weight classes on its own account, which metrics do not
             samples = y.shape[0] if weight is None else namespace(weight).sum(weight)
-            added["samples"] = tally["samples"] + samples
-        for name, sums in self.metrics.items():
-            added[name] = tally[name] + sums(pred, y, weight)
+            added["samples"] = sums["samples"] + samples
+        for name, metric_sums in self.metrics.items():
+            added[name] = sums[name] + metric_sums(pred, y, weight)
         return added
 
     def _penalise(self, w: Array, g: Array, mask: Any) -> Array:
@@ -216,7 +207,7 @@ class Program:
 
 
 def gather(data: Data, rows: Array | None) -> Data:
-    """Return inputs, targets and weights of some rows; of all where there are none."""
+    """Return inputs, targets and weights of the given rows; `data` itself for None."""
     if rows is None:
         return data
     x, y, weight = data
@@ -229,5 +220,5 @@ def gather(data: Data, rows: Array | None) -> Data:
 
 
 def inverse(n: Any) -> Any:
-    """Return 1 / n, and 0 where all weights are zero."""
+    """Return 1 / n, and 0 where the total weight n is 0."""
     return 1.0 / n if isinstance(n, int) else 1.0 / namespace(n).where(n == 0.0, float("inf"), n)

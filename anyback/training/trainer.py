@@ -1,48 +1,36 @@
-"""The one thing that changes: a model's weights, the optimizer's slots, and how far training has come."""
+"""The trainer: what users call to fit, evaluate, predict and save."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import cache, partial
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anyback import activations, checkpoint, losses, optimizers
-from anyback import metrics as metric_room
+from anyback import metrics as metric_functions
 from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.backends import backend as find_backend
-from anyback.callbacks import Callback, in_order
-from anyback.interrupt import Interrupt
-from anyback.layers import Activation, Layer, Sequential
+from anyback.layers import Layer
 from anyback.lookup import lookup
-from anyback.optimizers._base import Optimizer
+from anyback.optimizers import Optimizer
 from anyback.parameters import Layout
-from anyback.random import Draw, Purpose, micro_batch_word, micro_batch_words
-from anyback.training.divergence import first_fault
-from anyback.training.fit_data import Intake, OnHost, Plan
+from anyback.random import Draw, Purpose
+from anyback.training.bound_model import BoundModel
+from anyback.training.fit_data import FitData
 from anyback.training.history import History
-from anyback.training.inputs import Scaler, as_inputs, positive, truth
-from anyback.training.metric_sums import Tallies
+from anyback.training.hooks import Callback, Hooks
+from anyback.training.inputs import as_inputs, host_inputs, positive, truth
+from anyback.training.loop import Loop
 from anyback.training.objective import Objective, distinct
-from anyback.training.progress import Progress
-from anyback.training.step import Data, Program
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from anyback.training.state import TrainState
 
 __all__ = ["Trainer"]
-
-# The most steps that are done without looking up, for a callback or for Ctrl-C.
-AT_ONCE = 64
-# The most work in them, as steps times parameters times samples: some hundredths of a second.
-WORK = 1 << 29
 
 
 class Trainer:
@@ -124,12 +112,12 @@ class Trainer:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         if isinstance(metrics, str) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics must be a sequence such as ['accuracy'], got {metrics!r}")
-        Draw(seed, Purpose.WEIGHTS)  # a bad seed is named now
-        self.model, self.dtype, self.seed = model, str(dtype), int(seed)
+        Draw(seed, Purpose.WEIGHTS)  # raises for a bad seed
+        self.dtype, self.seed = str(dtype), int(seed)
         self.standardize = truth("standardize", standardize)
         self.loss, self.metrics = loss, tuple(metrics)
         self._loss = Objective.of("loss", loss, losses)
-        self._metrics = [Objective.of("metric", metric, metric_room) for metric in metrics]
+        self._metrics = [Objective.of("metric", metric, metric_functions) for metric in metrics]
         distinct([metric.name for metric in self._metrics])
         self.optimizer = (
             lookup("optimizer", optimizer, optimizers)() if isinstance(optimizer, str) else optimizer
@@ -146,95 +134,110 @@ class Trainer:
         }
         self.backend = find_backend(backend)
         self.backend.check(self.dtype)
-        self.history = History()
-        self.epoch = self.batch = self.updates = self.micro = 0
-        self.lr_factor, self.stop = 1.0, False
-        self._layout: Layout | None = None
-        self.in_shape: tuple[int, ...] | None = None
-        self.scaler = Scaler()
-        self._best: tuple[Array, Array] | None = None
-        self.showing_best = False
-        self._plan: Plan | None = None
-        self.identity: dict[str, Any] | None = None
-        self.callback_states: list[tuple[str, dict[str, Any]]] = []
+        self.stop = False
+        self.busy = False  # while fit or `full_batch` runs
+        self.train_state = TrainState()
+        self._given_model = model
+        self._bound: BoundModel | None = None
+        self._loop: Loop | None = None
 
     def __repr__(self) -> str:
-        size = "not built" if self._layout is None else f"{self.layout.size:,} parameters"
+        size = "not built" if self._bound is None else f"{self.layout.size:,} parameters"
         parts = (self._loss.name, type(self.optimizer).__name__, self.backend.name, self.dtype)
         return f"<Trainer of {size}: {', '.join(parts)}, epoch {self.epoch}>"
 
-    # --- the model's numbers -------------------------------------------------------------------
+    # --- the model ------------------------------------------------------------------------------
 
     def build(self, in_shape: int | Sequence[int]) -> Trainer:
-        """Bind the model to samples of `in_shape` and draw its weights; `fit` does it by itself."""
+        """Bind the model to samples of `in_shape` and initialise its weights; `fit` does it by itself."""
         sizes = in_shape if isinstance(in_shape, Sequence) else (in_shape,)
         shape = tuple(positive("in_shape", size) for size in sizes)
-        model, out_shape = self.model.bind(shape)
-        if len(out_shape) != 1:
-            raise ValueError(
-                f"model must give one row of outputs a sample, got shape {out_shape}: add a Flatten"
-            )
-        if self._loss.targets == "labels" and out_shape[0] < 2:
-            raise ValueError(
-                f"model must have an output for each class, two at least, for loss {self._loss.name!r}, "
-                f"got {out_shape[0]}"
-            )
-        layout = Layout(model.specs())
-        if layout.size == 0:
-            raise ValueError("model must have parameters to train, got none")
-        last = model
-        while isinstance(last, Sequential) and last.layers:
-            last = last.layers[-1]
-        if isinstance(last, Activation) and last.name == self._loss.link:
-            warnings.warn(
-                f"model ends in {last.name}, which loss {self._loss.name!r} applies by itself: leave it out",
-                stacklevel=2,
-            )
-        tallies = Tallies(self._loss, self._metrics, out_shape[0], self.backend)
-        w, stats = layout.initial(self.seed)
-        # Nothing is assigned before all is known to fit.
-        self.model, self._layout, self.in_shape, self._outputs = model, layout, shape, out_shape[0]
-        self._w = self.backend.asarray(w, self.dtype)
-        self._stats = self.backend.asarray(stats, self.dtype)
-        self._slots = self.backend.call(self.optimizer.init, self._w)
-        self._tallies, self._tally = tallies, tallies.zeros()
-        self._total: tuple[Array, Array] | None = None
-        self._set_up()
+        settings = self._loss, self._metrics, self.optimizer, self.limits, self.backend, self.dtype
+        bound = BoundModel(self.model, shape, *settings)
+        bound.start(self.train_state, self.seed)
+        self._bound = bound
         return self
+
+    @property
+    def bound(self) -> BoundModel:
+        """The bound model and its compiled functions; RuntimeError before the first fit or build."""
+        if self._bound is None:
+            raise RuntimeError("this trainer has no weights yet: call fit, or build(in_shape), first")
+        return self._bound
+
+    @property
+    def model(self) -> Layer:
+        """The model, bound to its input shape after the first fit or build."""
+        return self._given_model if self._bound is None else self._bound.model
+
+    @property
+    def in_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample; None before the first fit or build."""
+        return None if self._bound is None else self._bound.in_shape
 
     @property
     def layout(self) -> Layout:
         """Names and places of the parameters; RuntimeError before the first fit or build."""
-        if self._layout is None:
-            raise RuntimeError("this trainer has no weights yet: call fit, or build(in_shape), first")
-        return self._layout
+        return self.bound.layout
 
     @property
     def weights(self) -> Array:
         """A copy of the flat vector (P,) of all trained parameters, on the backend."""
-        w, _ = self._shown
-        return self._copy(w)
-
-    @property
-    def _shown(self) -> tuple[Array, Array]:
-        """Weights and running statistics: the best ones, if they are shown, else the newest."""
-        _ = self.layout  # raises where there are none yet
-        return self._best if self.showing_best and self._best else (self._w, self._stats)
+        return self.bound.copy(self.train_state.shown[0])
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Return copies of the parameters on the host, by PyTorch's names and in its shapes."""
-        return self.layout.arrays(self.backend.to_numpy(self._shown[0]))
+        return self.layout.arrays(self.backend.to_numpy(self.train_state.shown[0]))
 
     def statistics(self) -> dict[str, np.ndarray]:
         """Return copies of the running statistics on the host, by PyTorch's names."""
-        return self.layout.statistics_arrays(self.backend.to_numpy(self._shown[1]))
+        return self.layout.statistics_arrays(self.backend.to_numpy(self.train_state.shown[1]))
+
+    # --- progress -------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        """The metrics of all epochs so far."""
+        return self.train_state.history
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return self.train_state.epoch
+
+    @property
+    def batch(self) -> int:
+        """Number of batches done of the current epoch."""
+        return self.train_state.batch
+
+    @property
+    def updates(self) -> int:
+        """Number of updates in all."""
+        return self.train_state.updates
 
     @property
     def lr(self) -> float:
         """The learning rate of the next update."""
-        return self._lr(self.updates)
+        return self.train_state.lr(self.optimizer.lr, self.updates)
 
-    # --- training ------------------------------------------------------------------------------
+    @property
+    def lr_factor(self) -> float:
+        """Factor of the learning rate, which `ReduceOnPlateau` lowers."""
+        return self.train_state.lr_factor
+
+    @lr_factor.setter
+    def lr_factor(self, factor: float) -> None:
+        self.train_state.lr_factor = factor
+
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers of the state are finite; reading it costs a synchronisation."""
+        state = self.train_state
+        gathered = state.accumulated[:1] if state.accumulated else ()
+        sums = self.bound.mark_nonfinite(state.sums, state.w, state.stats, (*state.slots, *gathered))
+        return bool(np.isfinite(self.backend.to_numpy(sums["loss"])))
+
+    # --- training -------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -296,24 +299,14 @@ class Trainer:
         DivergenceError
             If at an epoch's end the loss or the state is not finite; see `anyback.callbacks.NaNGuard`.
         """
-        if self._plan is not None:
+        if self.busy:
             raise RuntimeError("fit is running already: a callback cannot call it on the same trainer")
         epochs, accumulate = positive("epochs", epochs), positive("accumulate", accumulate)
         if verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
-        if not (isinstance(validation_split, Real) and 0 <= validation_split < 1):
-            raise ValueError(f"validation_split must lie in [0, 1), got {validation_split!r}")
-        if validation_split and validation_data is not None:
-            raise ValueError("validation_split and validation_data exclude each other, got both")
-        if validation_data is not None and not (
-            isinstance(validation_data, list | tuple) and len(validation_data) in (2, 3)
-        ):
-            raise ValueError(
-                f"validation_data must be (x, y) or (x, y, sample_weight), got {_kind(validation_data)}"
-            )
-        chain = in_order(callbacks)
-        unbound = self.model if self._layout is None else None
-        plan = self._planned(
+        _check_validation(validation_split, validation_data)
+        hooks, unbound = Hooks(callbacks), self._bound is None
+        data = self.prepare(
             (x, y, sample_weight),
             validation_data,
             class_weight=class_weight,
@@ -322,366 +315,114 @@ class Trainer:
             shuffle=truth("shuffle", shuffle),
             accumulate=accumulate,
         )
-        if self.batch and plan.identity != self.identity:
-            changed = [
-                name for name, value in plan.identity.items() if value != (self.identity or {}).get(name)
-            ]
-            raise ValueError(
-                f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)} "
-                "(restart_epoch() gives the rest of that epoch up)"
-            )
-        if self.epoch >= epochs and self.identity and plan.identity["data"] != self.identity["data"]:
-            warnings.warn(
-                f"epochs={epochs} is the total, and {self.epoch} are done, with other data: nothing is "
-                "trained (a new Trainer begins anew)",
-                stacklevel=2,
-            )
-        if self.epoch and self.identity and plan.identity["data"] == self.identity["data"]:
-            old, new = (identity["validation_split"] for identity in (self.identity, plan.identity))
-            if new and old != new:
-                warnings.warn(
-                    f"validation_split was {old} and is {new}: validation now has rows that were trained on",
-                    stacklevel=2,
-                )
-        before, begun = (self.scaler, self.identity, self.callback_states), False
-        if self.identity and plan.identity["data"] != self.identity["data"]:
-            for callback in chain:
-                callback.reset()
+        state = self.train_state
+        self._compare_with_last_fit(data.config, epochs)
+        before, started = (state.scaler, state.fit_config, state.callback_states), False
+        if state.fit_config and data.config["data"] != state.fit_config["data"]:
+            hooks.reset()
         else:
-            self._restore_callbacks(chain)
-        self.scaler, self.identity = plan.intake.scaler, plan.identity
-        self._plan, self.stop = plan, False
+            hooks.resume(state.callback_states)
+        state.scaler, state.fit_config, self.stop = data.spec.scaler, data.config, False
+        self.busy, self._loop = True, Loop(self, self.bound, state, data, self.optimizer, self.seed)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # DivergenceError says more
-                for callback in chain:
-                    callback.on_fit_start(self)
-                begun = True
-                if self.epoch < epochs:
-                    self.showing_best = False
-                    if not any(getattr(callback, "restore_best", False) for callback in chain):
-                        self._best = None  # nobody keeps it up to date
-                with Progress(self, plan.batches, epochs, verbose) as progress, Interrupt() as interrupt:
-                    while self.epoch < epochs and not self.stop:
-                        self._train_epoch(plan, chain, progress, interrupt)
+                hooks.call("on_fit_start", self)
+                started = True
+                self._loop.run(epochs, hooks, verbose)
         finally:
-            self._plan = None
-            self._release()
-            with ExitStack() as ends:  # all of them run, whichever raise
-                for callback in reversed(chain):
-                    ends.callback(callback.on_fit_end, self)
-            self.callback_states = [(type(callback).__name__, callback.state()) for callback in chain]
-            if not begun:  # a callback refused: all is as it was
-                self.scaler, self.identity, self.callback_states = before
-                if unbound is not None:
-                    self.model, self._layout, self.in_shape = unbound, None, None
+            self.busy, self._loop = False, None
+            self.bound.release()
+            hooks.end(self)
+            state.callback_states = hooks.states()
+            if not started:  # a callback refused: everything stays as it was
+                state.scaler, state.fit_config, state.callback_states = before
+                self._bound = None if unbound else self._bound
         return self.history
 
-    def remember_best(self) -> None:
-        """Keep a copy of the weights as they are now, for `use_best`."""
-        self._best = self._copy(self._w), self._copy(self._stats)
-
-    def use_best(self) -> None:
-        """Show the remembered weights to predict, evaluate and parameters, until training goes on."""
-        self.showing_best = self._best is not None
-
-    @property
-    def validates(self) -> bool:
-        """Whether the running fit has validation data."""
-        return self._plan is not None and self._plan.validation is not None
-
-    def mark(self) -> Callable[[], None]:
-        """Return a function that brings the run back to where it stands now, as often as it is called.
-
-        The best weights and the learning rate's factor stay as callbacks have made them.
-        """
-        kept = {name: self._copy(a) for name, a in self.state().items() if not name.startswith("best.")}
-        place = self.epoch, self.batch, self.updates, self.micro
-        rows = len(self.history)
-
-        def back() -> None:
-            best = self._best
-            self.set_state(kept)
-            self._best = best
-            self.epoch, self.batch, self.updates, self.micro = place
-            del self.history.rows[rows:]
-
-        return back
-
-    def first_fault(self) -> str:
-        """Train on to the first batch after which a number is not finite, and say where it came from.
-
-        During a fit, from a mark of before. Each batch is read back: this is for the moment after a failure.
-        """
-        plan = self._running("first_fault")
-        order, words = self._order(plan), self._words(plan)
-        for word in words:
-            w, stats = self._copy(self._w), self._copy(self._stats)
-            batch = self._batches(plan, order, [word])
-            self._advance(plan, batch)
-            if not self.finite:
-                rows, _, _ = batch[0]
-                data, rows = self._placed(plan, rows)
-                found = self.backend.call(first_fault, self._program, w, stats, data, rows, word)
-                return f"batch {self.batch} of {plan.batches}: {found or self._broken()}"
-        held = plan.validation
-        for start, part, rows in () if held is None else self._pieces(held, 1024):
-            state = self._w, self._stats, part, rows, None
-            if found := self.backend.call(first_fault, self._program, *state):
-                return f"validation rows from {start} on: {found}"
-        return "nothing that training on the same batches again shows"
-
-    @property
-    def finite(self) -> bool:
-        """Whether all numbers of the state are finite; reading it costs a synchronisation."""
-        gathered = self._total[:1] if self._total else ()
-        tally = self._judge(self._tally, self._w, self._stats, (*self._slots, *gathered))
-        return bool(np.isfinite(self.backend.to_numpy(tally["loss"])))
-
-    def _broken(self) -> str:
-        """Name the first part of the state that a step from finite gradients has made infinite."""
-        arrays, host = self.layout.arrays, self.backend.to_numpy
-        state = {"running statistics": self.layout.statistics_arrays(host(self._stats))}
-        state |= {"update": arrays(host(self._w))}
-        state |= {f"optimizer's slot {i}": arrays(host(slot)) for i, slot in enumerate(self._slots)}
-        broken = (
-            f"the {what} of {name}"
-            for what, parts in state.items()
-            for name, array in parts.items()
-            if not np.isfinite(array).all()
-        )
-        return next(broken, "a sum of the epoch")
-
-    def check(self, x: Any, y: Any, sample_weight: Any = None) -> None:
-        """Raise what `evaluate` would raise of these data, and do nothing else.
-
-        Parameters
-        ----------
-        x, y, sample_weight
-            As for `fit`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            The message names argument, place and value.
-        """
-        self._intake().check(x, y, sample_weight)
-
-    def sample_gradient(self, rows: int) -> dict[str, np.ndarray]:
-        """Return the gradient of the first `rows` training samples, by parameter; during a fit."""
-        plan = self._running("sample_gradient")
-        word = micro_batch_word(self.seed, self.micro)
-        _, data, first = next(self._pieces(plan.data, min(rows, plan.samples)))
-        _, g = self._objective(self._w, self._stats, data, first, self._mask, word)
-        return self.layout.arrays(self.backend.to_numpy(g))
-
-    def _running(self, asked: str) -> Plan:
-        if self._plan is None:
-            raise RuntimeError(f"{asked} is for callbacks: it needs the data of a running fit")
-        return self._plan
-
-    def restart_epoch(self) -> None:
-        """Give up what was done of an interrupted epoch's order and sums; its updates stay."""
-        self.batch, self._tally, self._total = 0, self._tallies.zeros(), None
-
-    @contextmanager
-    def hand_over(self, x: Any, y: Any, sample_weight: Any = None) -> Iterator[tuple[Any, np.ndarray, Any]]:
-        """Let others move the weights: ``with trainer.hand_over(x, y) as (loss, w, accept)``.
-
-        ``loss(w) -> (value, gradient)`` of a flat host vector (P,), in float64, is the loss of all samples
-        with its penalties, as SciPy would have it; `w` is where training stands. ``accept(w)`` takes weights
-        up, which counts as an epoch.
-        """
-        if self._plan is not None:
-            raise RuntimeError("fit is running already: a callback cannot minimize the same trainer")
-        if self.batch:
-            raise RuntimeError("an epoch is half done: finish it by fit, or give it up by restart_epoch()")
-        whole = {"batch_size": None, "validation_split": 0.0, "shuffle": False, "accumulate": 1}
-        plan = self._planned((x, y, sample_weight), None, **whole)
-        if isinstance(plan.data, OnHost):
-            raise MemoryError(
-                f"minimize needs all samples on {self.backend.name}, which has no room for them"
-            )
-        self.scaler, self.identity, self._plan = plan.intake.scaler, plan.identity, plan
-        self.showing_best, self._best = False, None
-        word = micro_batch_word(self.seed, self.micro)
-
-        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-            interrupt.check()
-            at = self.backend.asarray(w, self.dtype)
-            value, g = self._objective(at, self._stats, plan.data, None, self._mask, word)
-            return float(value), self.backend.to_numpy(g).astype(np.float64)
-
-        def accept(w: np.ndarray) -> None:
-            at = self.backend.asarray(w, self.dtype)
-            figures = self._measure_all(at, self._stats, plan.data) | self._penalties(at)
-            self._w, self.epoch = at, self.epoch + 1
-            self.history.rows.append({"epoch": self.epoch, **figures, "lr": self.lr})
-
-        try:
-            with Interrupt() as interrupt:
-                yield loss, self.backend.to_numpy(self._w).astype(np.float64), accept
-        finally:
-            self._plan = None
-            self._release()
-
-    def _release(self) -> None:
-        """Let the compiled programs go of the data."""
-        compiled = self._steps, self._fed_steps, self._accumulate, self._measure, self._objective
-        self.backend.release(*compiled)
-
-    def _planned(self, data: tuple[Any, Any, Any], held: Sequence[Any] | None, **options: Any) -> Plan:
-        """Check the data and plan how to go through it, building the model first where it is not."""
+    def prepare(self, data: tuple[Any, Any, Any], validation: Any, **options: Any) -> FitData:
+        """Return the data of a fit, after building the model if it is not built; see `FitData.of`."""
         x, y, sample_weight = data
-        unbound = self.model if self._layout is None else None
-        if unbound is not None:
-            x = as_inputs(x)
+        unbound = self._bound is None
+        if unbound:
+            x = host_inputs(x)
             self.build(x.shape[1:])
         try:
-            intake = self._intake()
-            return Plan.of(
-                intake,
-                intake.check(x, y, sample_weight),
-                None if held is None else intake.check(*held, name="validation "),
+            spec = self.bound.input_spec(self.train_state.scaler)
+            return FitData.of(
+                spec,
+                spec.check(x, y, sample_weight),
+                None if validation is None else spec.check(*validation, name="validation "),
                 seed=self.seed,
                 standardize=self.standardize,
                 **options,
             )
         except Exception:
-            if unbound is not None:  # data that was refused settles nothing
-                self.model, self._layout, self.in_shape = unbound, None, None
+            self._bound = None if unbound else self._bound  # refused data settle no shapes
             raise
 
-    def _penalties(self, w: Array) -> dict[str, float]:
-        """Return the figure of the penalties, where there are any."""
-        if not (self.limits["l1"] or self.limits["l2"]):
-            return {}
-        return {"penalty": float(self._penalty(w, self._mask))}
+    def _compare_with_last_fit(self, new: Mapping[str, Any], epochs: int) -> None:
+        """Raise if an epoch cannot be resumed with other options; warn of probable mistakes."""
+        state, old = self.train_state, self.train_state.fit_config
+        if state.batch and new != old:
+            changed = [name for name, value in new.items() if value != (old or {}).get(name)]
+            raise ValueError(
+                f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)} "
+                "(restart_epoch() gives the rest of that epoch up)"
+            )
+        if not old:
+            return
+        if state.epoch >= epochs and new["data"] != old["data"]:
+            warnings.warn(
+                f"epochs={epochs} is the total, and {state.epoch} are done, with other data: nothing is "
+                "trained (a new Trainer begins anew)",
+                stacklevel=3,
+            )
+        splits = old["validation_split"], new["validation_split"]
+        if state.epoch and new["data"] == old["data"] and splits[1] and splits[0] != splits[1]:
+            warnings.warn(
+                f"validation_split was {splits[0]} and is {splits[1]}: validation now has rows that were "
+                "trained on",
+                stacklevel=3,
+            )
 
-    def _train_epoch(
-        self, plan: Plan, callbacks: Sequence[Callback], progress: Progress, interrupt: Interrupt
-    ) -> None:
-        order, words = self._order(plan), iter(self._words(plan))
-        hooks = [callback.on_update for callback in callbacks if callback.watches_updates]
-        alone = plan.accumulate > 1 or isinstance(plan.data, OnHost) or hooks
-        at_once = 1 if alone else max(1, min(AT_ONCE, WORK // (plan.batch_size * self.layout.size)))
-        while self.batch < plan.batches:
-            # The last batch, which may be smaller, goes by itself.
-            count = max(1, min(at_once, plan.samples // plan.batch_size - self.batch))
-            if self._advance(plan, self._batches(plan, order, list(islice(words, count)))):
-                for hook in hooks:
-                    hook(self)
-            progress.advance(count)
-            if self.stop or interrupt.asked:
-                for callback in callbacks:
-                    callback.on_stop(self)
-                interrupt.check()
-                return
-        self._end_epoch(plan, callbacks, progress)
+    def restart_epoch(self) -> None:
+        """Give up the order and the sums of an interrupted epoch; its updates stay."""
+        state = self.train_state
+        state.batch, state.sums, state.accumulated = 0, self.bound.sums.zeros(), None
 
-    def _words(self, plan: Plan) -> Sequence[int]:
-        """Return the word of each batch that is left of the epoch."""
-        return micro_batch_words(self.seed, self.micro, self.micro + plan.batches - self.batch)
+    # --- for callbacks --------------------------------------------------------------------------
 
-    def _advance(self, plan: Plan, batches: Sequence[tuple[Any, ...]]) -> bool:
-        """Train on the next batches, and return whether the weights were updated."""
-        if plan.accumulate > 1:
-            updated = self._gather_batch(plan, *batches[0])
-        else:
-            updated = True
-            state = self._w, self._slots, self._stats, self._tally
-            if isinstance(plan.data, OnHost):
-                state = self._fed_steps(state, (self._mask,), batches)
-            else:
-                state = self._steps(state, (plan.data, self._mask), batches)
-            self._w, self._slots, self._stats, self._tally = state
-        self.batch += len(batches)
-        self.micro += len(batches)
-        self.updates += len(batches) if updated else 0
-        return updated
+    @property
+    def loop(self) -> Loop:
+        """The loop of the running fit; RuntimeError outside of one."""
+        if self._loop is None:
+            raise RuntimeError("loop is for callbacks: it needs a running fit")
+        return self._loop
 
-    def _batches(self, plan: Plan, order: Any, words: Sequence[int]) -> list[tuple[Any, ...]]:
-        """Return rows, the optimizer's numbers and the word of each of the next batches.
+    @property
+    def validates(self) -> bool:
+        """Whether the running fit has validation data."""
+        return self._loop is not None and self._loop.data.validation is not None
 
-        Of data that stay on the host it is not rows but what is in them, see `_order`.
-        """
-        size, batches = plan.batch_size, []
-        for i, word in enumerate(words):
-            start = (self.batch + i) * size
-            if isinstance(plan.data, OnHost):
-                rows = next(order)
-            else:
-                rows = None if order is None else order[start : min(start + size, plan.samples)]
-            batches.append((rows, self._scalars(self.updates + i), word))
-        return batches
+    def remember_best(self) -> None:
+        """Keep a copy of the weights as they are now, for `use_best`."""
+        copy, state = self.bound.copy, self.train_state
+        state.best = copy(state.w), copy(state.stats)
 
-    @staticmethod
-    def _placed(plan: Plan, rows: Any) -> tuple[Data, Array | None]:
-        """Return the data on the device, and which rows of them a batch is, None for all."""
-        return (rows, None) if isinstance(plan.data, OnHost) else (plan.data, rows)
+    def use_best(self) -> None:
+        """Let predict, evaluate and parameters use the remembered weights, until training resumes."""
+        self.train_state.showing_best = self.train_state.best is not None
 
-    def _gather_batch(self, plan: Plan, rows: Any, scalars: Sequence[float], word: int) -> bool:
-        """Add a batch to the gathered gradient, and return whether the weights were updated with it."""
-        if self._total is None:
-            zeros = self.backend.call(self.backend.namespace.zeros_like, self._w)
-            self._total = zeros, self._tallies.zeros()["weight"]
-        self._total, self._stats, self._tally = self._accumulate(
-            self._total, self._stats, self._tally, self._w, *self._placed(plan, rows), word
-        )
-        if (self.batch + 1) % plan.accumulate and self.batch + 1 < plan.batches:
-            return False
-        self._w, self._slots, self._total = self._finish(
-            self._w, self._slots, self._total, self._mask, scalars
-        )
-        return True
+    def state(self) -> dict[str, Array]:
+        """Return every array of the run, on the backend."""
+        _ = self.bound  # raises before the first build
+        return self.train_state.arrays()
 
-    def _scalars(self, updates: int) -> tuple[float, ...]:
-        """Return the numbers of the update after so many."""
-        return self.optimizer.at(updates + 1, self._lr(updates))
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Set the arrays to copies of what `state` returned."""
+        self.train_state.set_arrays({name: self.bound.copy(array) for name, array in state.items()})
 
-    def _lr(self, updates: int) -> float:
-        lr = self.optimizer.lr
-        return float(self.lr_factor * (lr(updates) if callable(lr) else lr))
-
-    def _end_epoch(self, plan: Plan, callbacks: Sequence[Callback], progress: Progress) -> None:
-        tally = self._judge(self._tally, self._w, self._stats, self._slots)
-        logs: dict[str, float] = {"epoch": self.epoch + 1, **self._tallies.read(tally)}
-        logs |= self._penalties(self._w)
-        if plan.validation is not None:
-            measured = self._measure_all(self._w, self._stats, plan.validation)
-            logs |= {f"val_{name}": value for name, value in measured.items()}
-        logs["lr"] = self.lr
-        self.epoch, self.batch, self._tally = self.epoch + 1, 0, self._tallies.zeros()
-        self.history.rows.append(logs)
-        progress.show(logs)
-        for callback in callbacks:
-            callback.on_epoch_end(self, logs)
-            self.callback_states = [(type(c).__name__, c.state()) for c in callbacks]
-
-    def _order(self, plan: Plan) -> Any:
-        """Return this epoch's order of the samples, or None where one batch is all of them.
-
-        Of data that stay on the host it is the batches that are left of the epoch, brought one by one.
-        """
-        order, size = np.arange(plan.samples), plan.batch_size
-        if plan.shuffle and plan.batches > 1:
-            order = Draw(self.seed, Purpose.SHUFFLE, self.epoch).permutation(plan.samples)
-        if isinstance(plan.data, OnHost):
-            starts = range(self.batch * size, plan.samples, size)
-            return self.backend.feed(plan.data, (order[start : start + size] for start in starts))
-        return self.backend.indices(order) if plan.batches > 1 else None
-
-    def _pieces(self, data: Data | OnHost, size: int) -> Iterator[tuple[int, Data, Array | None]]:
-        """Go through data by `size` rows: yield the first row, data on the device, and which rows of them."""
-        samples = data[0].shape[0]
-        rows, starts = np.arange(samples), range(0, samples, size)
-        if isinstance(data, OnHost):
-            parts = self.backend.feed(data, (rows[start : start + size] for start in starts))
-            yield from ((start, part, None) for start, part in zip(starts, parts, strict=True))
-        else:
-            rows = self.backend.indices(rows)
-            yield from ((start, data, rows[start : min(start + size, samples)]) for start in starts)
-
-    # --- using ---------------------------------------------------------------------------------
+    # --- inference ------------------------------------------------------------------------------
 
     def predict(self, x: Any, batch_size: int = 1024) -> np.ndarray:
         """Return the model's outputs (n, k) for inputs (n, ...), on the host, `batch_size` rows at a time.
@@ -697,15 +438,16 @@ class Trainer:
         if not isinstance(x, np.ndarray) or x.ndim < 2:
             x = as_inputs(x, sample_shape=self.in_shape)
         if len(x) <= size:
-            return self._predicted(x)
-        return np.concatenate([self._predicted(x[row : row + size], row) for row in range(0, len(x), size)])
+            return self._predict_rows(x)
+        chunks = [self._predict_rows(x[row : row + size], row) for row in range(0, len(x), size)]
+        return np.concatenate(chunks)
 
-    def _predicted(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
+    def _predict_rows(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the outputs for some rows of the inputs."""
-        w, stats = self._shown
-        x = as_inputs(x, "x", self.in_shape, first_row=first_row)
-        x = self.scaler(x, self.dtype, first_row=first_row)
-        return self.backend.to_numpy(self._forward(w, stats, self.backend.share(x)))
+        model, state = self.bound, self.train_state
+        x = as_inputs(x, "x", model.in_shape, first_row=first_row)
+        x = state.scaler(x, self.dtype, first_row=first_row)
+        return self.backend.to_numpy(model.forward(*state.shown, self.backend.share(x)))
 
     def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
         """Return probabilities (n, k): softmax or sigmoid of the outputs, as the loss says.
@@ -743,15 +485,30 @@ class Trainer:
             "loss" and each metric.
         """
         positive("batch_size", batch_size)
-        intake = self._intake()
-        data = intake.put(*intake.check(x, y, sample_weight))
+        spec = self.bound.input_spec(self.train_state.scaler)
+        data = spec.put(*spec.check(x, y, sample_weight))
         try:
-            return self._measure_all(*self._shown, data, batch_size)
+            return self.bound.evaluate(*self.train_state.shown, data, batch_size)
         finally:
-            if self._plan is None:
-                self._release()
+            if not self.busy:
+                self.bound.release()
 
-    # --- saving --------------------------------------------------------------------------------
+    def check(self, x: Any, y: Any, sample_weight: Any = None) -> None:
+        """Raise what `evaluate` would raise of these data, and do nothing else.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for `fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The message names argument, place and value.
+        """
+        self.bound.input_spec(self.train_state.scaler).check(x, y, sample_weight)
+
+    # --- saving ---------------------------------------------------------------------------------
 
     def save(self, path: str | Path, *, keep: int = 1) -> None:
         """Write everything that exact resuming needs into one safetensors file; see `anyback.checkpoint`.
@@ -773,29 +530,6 @@ class Trainer:
             If it cannot be written; the file of before is then intact.
         """
         checkpoint.save(self, path, keep)
-
-    def state(self, everything: bool = False) -> dict[str, Array]:
-        """Return every array of the run, on the backend; with `everything`, those of no use now too."""
-        _ = self.layout  # raises where there is nothing yet
-        state = {"w": self._w, "stats": self._stats}
-        state |= {f"slots.{i}": slot for i, slot in enumerate(self._slots)}
-        state |= {f"tally.{name}": value for name, value in self._tally.items()}
-        if self._best or everything:
-            state |= dict(zip(("best.w", "best.stats"), self._best or (self._w, self._stats), strict=True))
-        if self._total or everything:
-            state |= dict(
-                zip(("total.g", "total.weight"), self._total or (self._w, self._tally["weight"]), strict=True)
-            )
-        return state
-
-    def set_state(self, state: Mapping[str, Array]) -> None:
-        """Take up copies of what `state` gave."""
-        state = {name: self._copy(array) for name, array in state.items()}
-        self._w, self._stats = state["w"], state["stats"]
-        self._slots = tuple(state[f"slots.{i}"] for i in range(len(self._slots)))
-        self._tally = {name: state[f"tally.{name}"] for name in self._tally}
-        self._best = (state["best.w"], state["best.stats"]) if "best.w" in state else None
-        self._total = (state["total.g"], state["total.weight"]) if "total.g" in state else None
 
     @classmethod
     def load(
@@ -826,52 +560,18 @@ class Trainer:
             If the file is missing, truncated, altered or no checkpoint.
         """
         given = {"model": model, "loss": loss, "optimizer": optimizer, "metrics": metrics}
-        return checkpoint.load(cls, path, backend, given)
+        loaded: Trainer = checkpoint.load(cls, path, backend, given)
+        return loaded
 
-    # --- inside --------------------------------------------------------------------------------
 
-    def _intake(self) -> Intake:
-        _ = self.layout  # raises where there are none yet
-        classes = any(metric.targets == "labels" for metric in self._metrics)
-        shape = self.in_shape or ()
-        return Intake(self._loss, shape, self._outputs, self.backend, self.dtype, self.scaler, classes)
-
-    def _set_up(self) -> None:
-        """Compile the programs of a bound model."""
-        sums = {metric.name: metric.sums for metric in self._metrics}
-        loss = self._loss.placed(lambda values: self.backend.asarray(np.asarray(values), self.dtype))
-        rule = cache(self.optimizer.rule)
-        program = self._program = Program(self.model, self.layout, loss.sums, sums, rule, **self.limits)
-        compile, xp = self.backend.compile, self.backend.namespace
-        self._copy = partial(self.backend.call, partial(xp.asarray, copy=True))
-        self._steps = self.backend.repeat(program.step, donate=4)
-        self._fed_steps = self.backend.repeat(program.fed, donate=4)
-        self._accumulate = compile(program.accumulate, donate=3, fresh=2)
-        self._finish = compile(program.finish, donate=3)
-        self._measure = compile(program.measure, donate=1, fresh=1)
-        self._forward = compile(program.forward, fresh=1)
-        self._judge = compile(program.judge, fresh=4)
-        self._objective = compile(program.objective)
-        self._penalty = compile(program.penalty)
-        decays = getattr(self.optimizer, "weight_decay", 0.0) or self.limits["l1"] or self.limits["l2"]
-        self._mask = self.backend.asarray(self.layout.decays(), self.dtype) if decays else 1.0
-
-    def _measure_all(self, w: Array, stats: Array, data: Data, batch_size: int = 1024) -> dict[str, float]:
-        tally = self._tallies.zeros()
-        for _, part, rows in self._pieces(data, batch_size):
-            tally = self._measure(tally, w, stats, part, rows)
-        return self._tallies.read(tally)
-
-    def _restore_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Give each callback the state that one of its kind had in the last fit, in order."""
-        states = list(self.callback_states)
-        for callback in callbacks:
-            for i, (name, state) in enumerate(states):
-                same = state.get("monitor") == callback.state().get("monitor")
-                if same and name == type(callback).__name__:
-                    callback.restore(state)
-                    del states[i]
-                    break
+def _check_validation(split: Any, data: Any) -> None:
+    if not (isinstance(split, Real) and 0 <= float(split) < 1):
+        raise ValueError(f"validation_split must lie in [0, 1), got {split!r}")
+    if split and data is not None:
+        raise ValueError("validation_split and validation_data exclude each other, got both")
+    if data is not None and not (isinstance(data, list | tuple) and len(data) in (2, 3)):
+        got = f"{len(data)} items" if isinstance(data, list | tuple) else type(data).__name__
+        raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {got}")
 
 
 def _limit(name: str, value: Any, least: float | None = None) -> float:
@@ -881,7 +581,3 @@ def _limit(name: str, value: Any, least: float | None = None) -> float:
         expected = "positive and finite" if least is None else f"finite and at least {least:g}"
         raise ValueError(f"{name} must be {expected}, got {value!r}")
     return number
-
-
-def _kind(thing: Any) -> str:
-    return f"{len(thing)} items" if isinstance(thing, list | tuple) else type(thing).__name__

@@ -24,7 +24,7 @@ from anyback import activations, losses, optimizers, schedules
 from anyback.callbacks import Lambda
 from anyback.parameters import Layout
 from anyback.random import micro_batch_word
-from anyback.training.step import Program
+from anyback.training.step import TrainStep
 from benchmarks.reliability import Settings, outcome
 
 BACKENDS = ("array_api_strict", "torch", "jax")
@@ -169,7 +169,7 @@ def stacks(case: Case) -> None:
     model, _ = case.model.bind((INPUTS,))
     layout, optimizer = Layout(model.specs()), case.trainer["optimizer"]
     limits = {name: case.trainer[name] for name in ("l2", "clip_norm")}
-    program = Program(model, layout, getattr(losses, case.loss).sums, {}, cache(optimizer.rule), **limits)
+    program = TrainStep(model, layout, getattr(losses, case.loss).sums, {}, cache(optimizer.rule), **limits)
     drawn = [layout.initial(seed) for seed in range(MEMBERS)]
     w, stats = (np.stack(parts) for parts in zip(*drawn, strict=True))
     words = np.asarray([micro_batch_word(seed, case.stop) for seed in range(MEMBERS)], np.int32)
