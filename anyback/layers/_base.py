@@ -29,7 +29,7 @@ class Layer:
     """
 
     @property
-    def chain(self) -> tuple[Layer, ...]:
+    def _chain(self) -> tuple[Layer, ...]:
         """The layers that are applied one after the other: those of a `Sequential`, else this one alone."""
         return (self,)
 
@@ -103,7 +103,7 @@ class Layer:
             )
         shape = (in_shape,) if isinstance(in_shape, int) else tuple(in_shape)
         rows, total = [], 0
-        for name, layer in enumerate(self.chain):
+        for name, layer in enumerate(self._chain):
             layer, shape = layer.bind(shape)
             size = Layout(layer.specs()).size
             total += size

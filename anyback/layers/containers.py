@@ -53,7 +53,7 @@ class Sequential(Layer):
                 raise TypeError(f"layers must be Layer objects, got {layer!r} at position {i}")
 
     @property
-    def chain(self) -> tuple[Layer, ...]:
+    def _chain(self) -> tuple[Layer, ...]:
         """The layers in their order."""
         return self.layers
 

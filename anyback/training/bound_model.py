@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.backends import Backend
-from anyback.layers import Activation, Layer
+from anyback.layers import Activation, Layer, Sequential
 from anyback.optimizers import Optimizer
 from anyback.parameters import Layout
 from anyback.training.fit_data import HostData, InputSpec, chunks
@@ -140,8 +140,8 @@ def _check_outputs(model: Layer, out_shape: tuple[int, ...], loss: Objective) ->
 def _warn_of_link(model: Layer, loss: Objective) -> None:
     """Warn if the last layer is the activation that the loss applies itself."""
     last = model
-    while len(last.chain) and last.chain[-1] is not last:
-        last = last.chain[-1]
+    while isinstance(last, Sequential) and last.layers:
+        last = last.layers[-1]
     if isinstance(last, Activation) and last.name == loss.link:
         warnings.warn(
             f"model ends in {last.name}, which loss {loss.name!r} applies by itself: leave it out",

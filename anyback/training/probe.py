@@ -211,10 +211,9 @@ class _ProbedLayer(Layer):
     def _results(self, x: Array, y: Array, vjp: Vjp) -> tuple[Array, Vjp]:
         def back(dy: Array, dx: bool = True) -> tuple[dict[str, Any], Array | None]:
             dparams, dinput = vjp(dy, dx)
-            dparams = self._each("gradient", dparams, dy)
             if dinput is not None:
                 dinput = self.probe(Operation("backward", self.name), dinput, dy)
-            return dparams, dinput
+            return self._each("gradient", dparams, dy), dinput
 
         return self.probe(Operation("forward", self.name), y, x), back
 

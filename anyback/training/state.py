@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from anyback.arrays import Array
 from anyback.training.history import History
 from anyback.training.inputs import Scaler
 
-__all__ = ["Snapshot", "TrainState"]
+__all__ = ["Snapshot", "TrainState", "check_resumable"]
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,39 @@ class TrainState:
     @property
     def _counters(self) -> tuple[int, int, int, int]:
         return self.epoch, self.batch, self.updates, self.micro_batches
+
+
+def check_resumable(state: TrainState, new: Mapping[str, Any], epochs: int) -> None:
+    """Compare a fit's configuration with that of the last fit.
+
+    Raises
+    ------
+    ValueError
+        If an epoch is half done and the data or the options are others.
+
+    Warns
+    -----
+    UserWarning
+        If no epochs are left for other data, or rows that were trained on become validation rows.
+    """
+    old = state.fit_config
+    if state.batch and new != old:
+        changed = [name for name, value in new.items() if value != (old or {}).get(name)]
+        raise ValueError(
+            f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)} "
+            "(restart_epoch() gives the rest of that epoch up)"
+        )
+    if not old:
+        return
+    if state.epoch >= epochs and new["data"] != old["data"]:
+        warnings.warn(
+            f"epochs={epochs} is the total, and {state.epoch} are done, with other data: nothing is "
+            "trained (a new Trainer begins anew)",
+            stacklevel=3,
+        )
+    before, now = old["validation_split"], new["validation_split"]
+    if state.epoch and new["data"] == old["data"] and now and before != now:
+        warnings.warn(
+            f"validation_split was {before} and is {now}: validation now has rows that were trained on",
+            stacklevel=3,
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -28,7 +27,7 @@ from anyback.training.hooks import Callback, Hooks
 from anyback.training.inputs import as_inputs, host_inputs, positive, truth
 from anyback.training.loop import Loop
 from anyback.training.objective import Objective, distinct
-from anyback.training.state import TrainState
+from anyback.training.state import TrainState, check_resumable
 
 __all__ = ["Trainer"]
 
@@ -126,12 +125,7 @@ class Trainer:
             raise TypeError(
                 f"optimizer must be a name or an Optimizer such as anyback.Adam(), got {optimizer!r}"
             )
-        self.limits: dict[str, Any] = {
-            "l1": _limit("l1", l1, 0.0),
-            "l2": _limit("l2", l2, 0.0),
-            "clip_norm": None if clip_norm is None else _limit("clip_norm", clip_norm),
-            "clip_value": None if clip_value is None else _limit("clip_value", clip_value),
-        }
+        self.limits = _limits(l1, l2, clip_norm, clip_value)
         self.backend = find_backend(backend)
         self.backend.check(self.dtype)
         self.stop = False
@@ -316,7 +310,7 @@ class Trainer:
             accumulate=accumulate,
         )
         state = self.train_state
-        self._compare_with_last_fit(data.config, epochs)
+        check_resumable(state, data.config, epochs)
         before, started = (state.scaler, state.fit_config, state.callback_states), False
         if state.fit_config and data.config["data"] != state.fit_config["data"]:
             hooks.reset()
@@ -359,31 +353,6 @@ class Trainer:
         except Exception:
             self._bound = None if unbound else self._bound  # refused data settle no shapes
             raise
-
-    def _compare_with_last_fit(self, new: Mapping[str, Any], epochs: int) -> None:
-        """Raise if an epoch cannot be resumed with other options; warn of probable mistakes."""
-        state, old = self.train_state, self.train_state.fit_config
-        if state.batch and new != old:
-            changed = [name for name, value in new.items() if value != (old or {}).get(name)]
-            raise ValueError(
-                f"to resume within an epoch, fit needs what it had before; other now: {', '.join(changed)} "
-                "(restart_epoch() gives the rest of that epoch up)"
-            )
-        if not old:
-            return
-        if state.epoch >= epochs and new["data"] != old["data"]:
-            warnings.warn(
-                f"epochs={epochs} is the total, and {state.epoch} are done, with other data: nothing is "
-                "trained (a new Trainer begins anew)",
-                stacklevel=3,
-            )
-        splits = old["validation_split"], new["validation_split"]
-        if state.epoch and new["data"] == old["data"] and splits[1] and splits[0] != splits[1]:
-            warnings.warn(
-                f"validation_split was {splits[0]} and is {splits[1]}: validation now has rows that were "
-                "trained on",
-                stacklevel=3,
-            )
 
     def restart_epoch(self) -> None:
         """Give up the order and the sums of an interrupted epoch; its updates stay."""
@@ -572,6 +541,15 @@ def _check_validation(split: Any, data: Any) -> None:
     if data is not None and not (isinstance(data, list | tuple) and len(data) in (2, 3)):
         got = f"{len(data)} items" if isinstance(data, list | tuple) else type(data).__name__
         raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {got}")
+
+
+def _limits(l1: Any, l2: Any, clip_norm: Any, clip_value: Any) -> dict[str, Any]:
+    return {
+        "l1": _limit("l1", l1, 0.0),
+        "l2": _limit("l2", l2, 0.0),
+        "clip_norm": None if clip_norm is None else _limit("clip_norm", clip_norm),
+        "clip_value": None if clip_value is None else _limit("clip_value", clip_value),
+    }
 
 
 def _limit(name: str, value: Any, least: float | None = None) -> float:
