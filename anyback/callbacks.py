@@ -47,7 +47,7 @@ class _Monitor(Callback):
         lower = "loss" in monitor or "error" in monitor or "penalty" in monitor
         self.monitor, self.patience, self.min_delta = monitor, patience, abs(min_delta)
         self.sign = 1.0 if mode == "min" or (mode == "auto" and lower) else -1.0
-        self.reset()
+        self.best, self.waited = math.inf, 0
 
     def reset(self) -> None:
         self.best, self.waited = math.inf, 0

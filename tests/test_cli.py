@@ -26,7 +26,7 @@ from anyback.cli import (  # noqa: E402
     app,
     gradients,
     report,
-    run_dir,  # noqa: E402
+    run_dir,
 )
 
 ROOT = Path(__file__).resolve().parents[1]

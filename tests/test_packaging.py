@@ -1,4 +1,4 @@
-"""The package as users get it: version, what ships, README's commands, and who may import whom."""
+"""The package as users get it: version, what ships, and README's commands."""
 
 from __future__ import annotations
 
@@ -30,116 +30,10 @@ ARRAY_LIBRARIES = {
     "tensorflow",
     "torch",
 }
-# The rooms of the house, modules or packages directly under anyback, from the ground up: each may import
-# only rooms that stand before it. Formulas know no backend, layers no trainer, the trainer no command line.
-HOUSE = (
-    *("arrays", "pytree", "lookup", "validation", "engine"),
-    *("activations", "gates", "criterion", "losses", "metrics", "schedules", "optimizers", "regularizers"),
-    *("random", "initializers", "parameters", "layers", "gradcheck", "graph"),
-    *("backends", "checkpoint", "callbacks", "interrupt", "training", "solvers", "parity"),
-    *("datasets", "tables", "plots"),
-    *("__init__", "cli", "__main__"),
-)
 
 
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
-
-
-def room(path: Path) -> str:
-    """The module or package directly under anyback that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def only_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-
-
-def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports anywhere, in functions too, but not for type checkers alone."""
-    found: set[str] = set()
-    package = ("anyback", *path.relative_to(PACKAGE).parts[:-1])
-
-    def visit(node: ast.AST) -> None:
-        if only_for_types(node):
-            return
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            module = ".".join(filter(None, (base, node.module)))
-            found.add(module)
-            found.update(f"{module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            imported = ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__")
-            found.update([str(node.args[0].value)] if imported else [])
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(ast.parse(path.read_text(encoding="utf-8")))
-    return found
-
-
-def rooms_imported(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imports(path) if name.startswith("anyback.")}
-
-
-def identity(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
-
-
-# --- the house ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", modules(), ids=identity)
-def test_imports_go_downwards_only(path):
-    assert room(path) in HOUSE, "a new room needs its place in HOUSE"
-    below = {*HOUSE[: HOUSE.index(room(path)) + 1], "__version__"}
-    assert not rooms_imported(path) - below
-
-
-@pytest.mark.parametrize("path", modules(), ids=identity)
-def test_array_libraries_are_named_in_the_backends_only(path):
-    named = {name.split(".")[0] for name in imports(path)} & ARRAY_LIBRARIES
-    if room(path) not in ("backends", "interop"):
-        assert not named
-    elif room(path) == "backends":
-        assert len({name.removesuffix("lib").removesuffix("x") for name in named}) <= 1, "one library a file"
-
-
-@pytest.mark.parametrize("name", ["activations", "losses", "gates", "metrics", "optimizers"])
-def test_formulas_do_not_even_import_numpy(name):
-    single = PACKAGE / f"{name}.py"
-    for path in [single] if single.exists() else (PACKAGE / name).glob("*.py"):
-        assert not {name.split(".")[0] for name in imports(path)} & {"numpy", "scipy"}
-
-
-@pytest.mark.parametrize("path", modules(), ids=identity)
-def test_nothing_is_pickled(path):
-    assert not {name.split(".")[0] for name in imports(path)} & {
-        "pickle",
-        "cPickle",
-        "dill",
-        "joblib",
-        "shelve",
-    }
-
-
-def test_the_import_reader_sees_what_it_must(tmp_path, monkeypatch):
-    """Planted violations: the tests above would pass for a reader that saw nothing."""
-    planted = tmp_path / "sub" / "planted.py"
-    planted.parent.mkdir()
-    planted.write_text(
-        "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    import anyback.cli\n"
-        "def f():\n    import torch.nn\n    from ..training.trainer import Trainer\n    from anyback import layers\n"
-        "    importlib.import_module('jax')\n"
-    )
-    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
-    found = imports(planted)
-    assert {"torch.nn", "anyback.training.trainer", "anyback.layers", "jax"} <= found
-    assert rooms_imported(planted) == {"training", "layers"}
-    assert room(planted) == "sub"
 
 
 def test_importing_anyback_loads_numpy_and_no_other_array_library():

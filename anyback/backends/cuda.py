@@ -108,6 +108,8 @@ class CudaMachine:
         self.precision, self.half = precision, precision if precision in ("bfloat16", "float16") else None
         self.lock = RLock()  # cuBLAS is asked by several calls, which belong together
         self._stream: int | None = None
+        self._workspace: Any = None
+        self._nothing: Any = None
 
     def compile(self, source: str) -> Callable[[str], Callable[..., Any]]:
         """Compile by NVRTC; CuPy keeps what comes of it on disk."""

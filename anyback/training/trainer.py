@@ -407,11 +407,10 @@ class Trainer:
         if not isinstance(x, np.ndarray) or x.ndim < 2:
             x = as_inputs(x, sample_shape=self.in_shape)
         if len(x) <= size:
-            return self._predict_rows(x)
-        chunks = [self._predict_rows(x[row : row + size], row) for row in range(0, len(x), size)]
-        return np.concatenate(chunks)
+            return self._outputs(x)
+        return np.concatenate([self._outputs(x[row : row + size], row) for row in range(0, len(x), size)])
 
-    def _predict_rows(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
+    def _outputs(self, x: np.ndarray, first_row: int = 0) -> np.ndarray:
         """Return the outputs for some rows of the inputs."""
         model, state = self.bound, self.train_state
         x = as_inputs(x, "x", model.in_shape, first_row=first_row)
