@@ -1,4 +1,4 @@
-"""What an array is here: anything that follows the Python array API standard."""
+"""Arrays: anything that follows the Python array API standard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _minimum: Any = np.minimum
 
 
 class _Remembered:
-    """What NumPy says of its dtypes, which never changes, asked once for each question."""
+    """NumPy's answers about its dtypes, which never change, cached."""
 
     def __init__(self, info: Any) -> None:
         self._info = info
@@ -93,7 +93,7 @@ def prefer(kind: type, xp: Any) -> None:
 
 
 def namespace(x: Array) -> Any:
-    """Return the array namespace of `x`, remembered by its type.
+    """Return the array namespace of `x`, cached by its type.
 
     Looking the namespace up anew for every formula costs a quarter of a small training step.
 
@@ -127,7 +127,7 @@ def namespace(x: Array) -> Any:
 
 
 def follows(name: str, x: Array, whom: str = "", xp: Any = None) -> Any:
-    """Return the namespace of `x`, or raise TypeError: it is no array, or not of the library `xp` of `whom`.
+    """Return the namespace of `x`; raise TypeError if it is no array, or not of the library `xp` of `whom`.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""What can happen between epochs: stopping, saving, logging, looking."""
+"""Callbacks: early stopping, learning rate reduction, checkpointing and logging during a fit."""
 
-# ruff: noqa: D102 - the methods of a callback are documented where Callback names them
+# ruff: noqa: D102 - the methods of a callback are documented in Callback
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class _Monitor(Callback):
-    """Watch one figure for improvement."""
+    """Watch one column of the history for improvement."""
 
     def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
         if mode not in ("auto", "min", "max"):
@@ -57,11 +57,11 @@ class _Monitor(Callback):
             raise ValueError(
                 f"monitor {self.monitor!r} needs validation_split or validation_data, got neither"
             )
-        if not len(trainer.history):  # what another trainer's run left behind
+        if not len(trainer.history):  # state left from another trainer's run
             self.reset()
 
     def improved(self, logs: dict[str, float]) -> bool:
-        """Return whether this epoch is the best so far, and count how long there was none."""
+        """Return whether this epoch is the best so far, and count the epochs without improvement."""
         if self.monitor not in logs:
             known = [name for name in logs if name not in ("epoch", "lr")]
             meant = suggestion(self.monitor, known) or ": a metric must be among the trainer's metrics"
@@ -82,21 +82,21 @@ class _Monitor(Callback):
 
 
 class EarlyStopping(_Monitor):
-    """Stop when a figure has not improved for a while, and give the best weights back.
+    """Stop when a metric has not improved for some epochs, and restore the best weights.
 
     Parameters
     ----------
     monitor : str
-        A figure of the history.
+        A column of the history, such as "val_loss".
     patience : int
-        Epochs without improvement that are waited for; one more stops training.
+        Epochs without improvement that are tolerated; one more stops training.
     min_delta : float
-        What counts as improvement.
+        The smallest change that counts as an improvement.
     mode : {"auto", "min", "max"}
-        Whether lower is better; auto: for losses, errors and penalties.
+        Whether lower or higher is better; auto: lower for losses, errors and penalties.
     restore_best : bool
-        Whether the trainer has the weights of the best epoch at every exit from fit. A later fit goes
-        on from the last epoch, as if training had not been interrupted.
+        Whether the trainer has the weights of the best epoch at every exit from fit. A later fit resumes
+        from the last epoch, as if training had not been interrupted.
 
     Examples
     --------
@@ -133,7 +133,7 @@ class EarlyStopping(_Monitor):
 
 
 class ReduceOnPlateau(_Monitor):
-    """Multiply the learning rate by `factor` when a figure has not improved for more than `patience` epochs.
+    """Multiply the learning rate by `factor` when a metric has not improved for more than `patience` epochs.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class ReduceOnPlateau(_Monitor):
     factor : float
         In (0, 1).
     floor : float
-        The learning rate's factor falls no lower than this share of where it began.
+        The smallest factor of the initial learning rate.
 
     Examples
     --------
@@ -171,19 +171,19 @@ class ReduceOnPlateau(_Monitor):
 
 
 class Checkpoint(Callback):
-    """Save the run, so that it can be resumed exactly.
+    """Save checkpoints, from which the run can be resumed exactly.
 
     Parameters
     ----------
     path : str or Path
-        The file; ``{epoch}`` and ``{update}`` in its name become numbers, else it is replaced each time.
+        The file; ``{epoch}`` and ``{update}`` in its name become numbers, otherwise it is replaced each time.
     every : int
         Epochs between saves.
     updates : int, optional
         Updates between saves, within epochs too.
     keep : int
-        Files in all, where the name has no numbers: the one of before becomes "name.1.safetensors", that
-        "name.2.safetensors", and so on. `anyback.checkpoint.newest` finds the newest that is intact.
+        Number of files to keep, if the name has no numbers: the previous one becomes "name.1.safetensors",
+        that one "name.2.safetensors", and so on. `anyback.checkpoint.newest` finds the newest that is intact.
 
     Examples
     --------
@@ -217,7 +217,7 @@ class Checkpoint(Callback):
         return self.updates is not None or type(self).on_update is not Checkpoint.on_update
 
     def on_update(self, trainer: Trainer) -> None:
-        # What NaNGuard will refuse at the epoch's end takes no good file's place.
+        # A state that NaNGuard will refuse at the epoch's end must not replace a good file.
         if self.updates and trainer.updates % self.updates == 0 and trainer.finite:
             self._save(trainer)
 
@@ -230,7 +230,7 @@ class Checkpoint(Callback):
 
 
 class _Log(Callback):
-    """Write the history to a file: anew at a fit's first epoch and for a new column, else one row more."""
+    """Write the history to a file: in full at a fit's first epoch and for a new column, else one more row."""
 
     order = 50
 
@@ -256,9 +256,9 @@ class _Log(Callback):
 
 
 class CSVLog(_Log):
-    """Write the history to a CSV file, after each epoch: one row an epoch, one column a figure.
+    """Write the history to a CSV file after each epoch: one row per epoch.
 
-    What callbacks of a higher order add to an epoch's figures may not be in it.
+    Values that callbacks of a higher order add to an epoch's row may be missing.
     """
 
     def _text(self, rows: list[dict[str, float]], head: bool = False) -> str:
@@ -266,26 +266,26 @@ class CSVLog(_Log):
         writer = csv.DictWriter(text, self._names)
         if head:
             writer.writeheader()
-        writer.writerows(map(_figures, rows))
+        writer.writerows(map(_as_floats, rows))
         return text.getvalue()
 
 
 class JSONLog(_Log):
-    """Write the history to a JSON Lines file, after each epoch: one object an epoch.
+    """Write the history to a JSON Lines file after each epoch: one object per epoch.
 
-    A figure that is not finite is null. What callbacks of a higher order add may not be in it.
+    A value that is not finite is null. Values that callbacks of a higher order add may be missing.
     """
 
     def _text(self, rows: list[dict[str, float]], head: bool = False) -> str:
         finite = (
-            {name: value if math.isfinite(value) else None for name, value in _figures(row).items()}
+            {name: value if math.isfinite(value) else None for name, value in _as_floats(row).items()}
             for row in rows
         )
         return "".join(json.dumps(row) + "\n" for row in finite)
 
 
 class GradientStatistics(Callback):
-    """Add the norm of the gradient of every parameter, "grad_norm.0.weight", to each epoch's figures.
+    """Add the norm of the gradient of every parameter, "grad_norm.0.weight", to each row of the history.
 
     Parameters
     ----------
@@ -319,8 +319,8 @@ class Lambda(Callback):
             setattr(self, name, function)
 
 
-def _figures(row: dict[str, float]) -> dict[str, float]:
-    """Return figures as a checkpoint keeps them: floats, whatever a callback has added."""
+def _as_floats(row: dict[str, float]) -> dict[str, float]:
+    """Return a row as a checkpoint stores it: floats, whatever a callback has added."""
     return {name: value if name == "epoch" else float(value) for name, value in row.items()}
 
 

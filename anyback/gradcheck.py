@@ -36,16 +36,16 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What a successful check has seen.
+    """The result of a successful check.
 
     Attributes
     ----------
     max_error : float
         Largest relative error, of a direction or of a coordinate.
     worst : str
-        Where that was, such as "argument 1 ('target') at (2, 3)".
+        Its place, such as "argument 1 ('target') at (2, 3)".
     evaluations : int
-        How often the function was called.
+        Number of calls of the function.
     unchecked : tuple of str
         Floating-point arguments for which the vjp gave no gradient.
 
@@ -69,7 +69,7 @@ def gradcheck(
     For a random cotangent c the function L = sum(c * value) is differentiated in two ways: by the
     vjp, and by the central difference (L(x + h v) - L(x - h v)) / 2h along one random direction v
     of each array, in which all coordinates count about equally, then along some single
-    coordinates. Where they disagree, halving the set of coordinates finds the wrong one.
+    coordinates. If they disagree, bisection over the coordinates finds the wrong one.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ central difference gives 12 (relative error 1.7e-01 > 1e-06)
 
 @dataclass(frozen=True)
 class _Leaf:
-    """An array to check: where it is, its value and its gradient, both float64."""
+    """An array to check: its path, its value and its gradient, both float64."""
 
     name: str
     path: Path
@@ -177,7 +177,7 @@ class _Difference:
 
 
 class _Check:
-    """One run of `gradcheck`: evaluates the function and remembers the worst error."""
+    """One run of `gradcheck`: evaluates the function and keeps the worst error."""
 
     def __init__(
         self, f: Callable[..., Any], arrays: tuple[Any, ...], eps: float, tol: float, seed: int
@@ -249,7 +249,7 @@ class _Check:
         self._remember(difference.error, f"{leaf.name} at {at}")
 
     def _locate(self, leaf: _Leaf, v: Array, whole: _Difference) -> None:
-        """Raise for the coordinate that is most to blame for a wrong derivative."""
+        """Raise the error for the coordinate with the largest share of a wrong derivative."""
         again, _ = self._call(self.args)
         if float(_total(abs(again - self.value))) != 0.0:
             raise ValueError("f must be deterministic, got two values for the same arguments")
@@ -346,7 +346,7 @@ def _names(f: Callable[..., Any], n: int) -> list[str | None]:
 
 
 def _label(names: list[str | None], path: Path) -> str:
-    """Return how an error calls an array: "argument 0 ('params') '0.weight'"."""
+    """Return the name of an array in errors: "argument 0 ('params') '0.weight'"."""
     name = names[path[0]]
     label = f"argument {path[0]}" + (f" ({name!r})" if name else "")
     return f"{label} {'.'.join(str(key) for key in path[1:])!r}" if path[1:] else label
@@ -414,7 +414,7 @@ def _same_kind(label: str, g: Any, x: Array) -> Array:
 
 
 def _like(host: Any, x: Array) -> Array:
-    """Return numbers from the host where `x` is, in its dtype."""
+    """Return host numbers as an array of the library, device and dtype of `x`."""
     xp = namespace(x)
     return xp.asarray(host, dtype=x.dtype, device=device(x))
 

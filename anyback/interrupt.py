@@ -13,14 +13,14 @@ __all__ = ["Interrupt", "Interrupted", "terminable", "terminate"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training ended after a whole batch, because it was asked to: saved now, it goes on as if it had not.
+    """Training was interrupted after a whole batch: if saved now, it resumes as if it had not been.
 
-    A second Ctrl-C does not wait, and is a KeyboardInterrupt that is not this one.
+    A second Ctrl-C does not wait and raises a plain KeyboardInterrupt.
 
     Attributes
     ----------
     number : int
-        Of the signal: ``128 + number`` is what a program then exits with.
+        The number of the signal: a program then exits with ``128 + number``.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,16 +29,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Exit as a program does that SIGTERM ended, but in order; while training, by `Interrupted`.
+    """Exit with the code of SIGTERM, but orderly; while training, by raising `Interrupted`.
 
-    To SIGTERM it is what Python's own handler is to Ctrl-C: ``signal.signal(signal.SIGTERM, terminate)``.
+    It is for SIGTERM what Python's own handler is for Ctrl-C: ``signal.signal(signal.SIGTERM, terminate)``.
     """
     raise SystemExit(128 + number)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Handle SIGTERM by `terminate`, unless the program has its own way or this is not its main thread."""
+    """Handle SIGTERM by `terminate`, unless the program has its own handler or this is no main thread."""
     # None where it is not Python's to give back.
     before = signal.getsignal(signal.SIGTERM) if _in_main_thread() else None
     if before is signal.SIG_DFL:
@@ -51,7 +51,7 @@ def terminable() -> Iterator[None]:
 
 
 class Interrupt:
-    """Within its context Ctrl-C waits for `check`, and so does SIGTERM; a second Ctrl-C acts at once.
+    """A context in which Ctrl-C and SIGTERM wait for `check`; a second Ctrl-C acts at once.
 
     Only the main thread gets signals: elsewhere, and where a program handles Ctrl-C by itself, nothing
     is changed. SIGTERM waits only if it is handled by `terminate`.

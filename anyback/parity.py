@@ -32,21 +32,21 @@ State: TypeAlias = tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the result of one operation is from that of the reference.
+    """The difference between the result of one operation and that of the reference.
 
     Attributes
     ----------
     step : int
         Counted from 1.
     backend : str
-        Where it was computed.
+        The backend that computed it.
     operation : str
         Such as "layer 1 (Activation relu) backward", "loss huber", "gradient of 0.weight", "Adam slot m of
         0.weight" or "Adam update of 0.weight".
     ulp, relative : float
         The largest difference of an element, in units in the last place and as a share: of the largest
-        number that went into the operation or came out of it, see `parity`. Infinite where a shape or a
-        dtype is another, or NaN is only in one.
+        number that went into the operation or came out of it, see `parity`. Infinite if shapes or dtypes
+        differ, or only one is NaN.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """What `parity` has seen; printed, a line for each step and the first difference of each backend.
+    """The result of `parity`; printed, a line for each step and the first difference of each backend.
 
     Attributes
     ----------
@@ -79,9 +79,9 @@ class Parity:
     tolerance : float
         Largest difference that passes, in ULP.
     differences : tuple of Difference
-        Of every operation, in the order of training.
+        One for every operation, in the order of training.
     drift : tuple of Difference
-        Of the weights after each step of `Trainer.fit`, whose backends go each their own way.
+        That of the weights after each step of `Trainer.fit`, where each backend trains independently.
 
     Examples
     --------
@@ -99,28 +99,30 @@ class Parity:
 
     @property
     def first(self) -> Difference | None:
-        """The first difference above the tolerance, None if there is none."""
+        """The first difference above the tolerance, or None."""
         return next((d for d in self.differences if not d.ulp <= self.tolerance), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; an infinite difference is None."""
-        told = {name: getattr(self, name) for name in ("reference", "dtype", "tolerance")}
-        told |= {"backends": list(self.backends), "first": self.first and _plain(self.first)}
-        return told | {name: [*map(_plain, getattr(self, name))] for name in ("differences", "drift")}
+        values: dict[str, Any] = {name: getattr(self, name) for name in ("reference", "dtype", "tolerance")}
+        values |= {"backends": list(self.backends), "first": self.first and _plain(self.first)}
+        return values | {name: [*map(_plain, getattr(self, name))] for name in ("differences", "drift")}
 
     def __str__(self) -> str:
         rows = [("step", "backend", "largest difference", "ULP", "relative", "drift of weights, ULP")]
         for drift in self.drift:
             same = [d for d in self.differences if (d.step, d.backend) == (drift.step, drift.backend)]
             most = max(same, key=lambda d: d.ulp)
-            figures = f"{most.ulp:.3g}", f"{most.relative:.1e}", f"{drift.ulp:.3g}"
-            rows.append((str(drift.step), drift.backend, most.operation if most.ulp else "none", *figures))
+            columns = f"{most.ulp:.3g}", f"{most.relative:.1e}", f"{drift.ulp:.3g}"
+            rows.append((str(drift.step), drift.backend, most.operation if most.ulp else "none", *columns))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
         for name in self.backends:
             first = replace(self, differences=tuple(d for d in self.differences if d.backend == name)).first
-            told = "agrees in every operation" if first is None else f"differs first in {first}"
-            lines.append(f"{name} {told} ({self.reference}, {self.dtype}, tolerance {self.tolerance:g} ULP)")
+            result = "agrees in every operation" if first is None else f"differs first in {first}"
+            lines.append(
+                f"{name} {result} ({self.reference}, {self.dtype}, tolerance {self.tolerance:g} ULP)"
+            )
         return "\n".join(map(str.rstrip, lines))
 
 
@@ -138,13 +140,12 @@ def parity(
     seed: int = 0,
     tolerance: float = 64.0,
 ) -> Parity:
-    """Do the same training steps on each backend, and compare every operation with the first backend's.
+    """Do the same training steps on several backends, and compare every operation with the first backend's.
 
-    Initial weights, orders of samples and draws are those of `Trainer.fit`. Each step begins with the
-    reference's weights, and what is seen of it goes on with the reference's values: a difference is then of
-    one operation alone, and no error is taken for those before it. Seen are the batch, the output of each
-    layer, the loss, the gradients that the loss and each layer pass on, those of the parameters, and the
-    optimizer's slots and new parameters.
+    Initial weights, order of samples and random numbers are those of `Trainer.fit`. Each operation gets its
+    inputs from the reference, so that a difference is its own and not inherited from earlier ones. Compared
+    are the batch, the output of each layer, the loss, the gradients that the loss and each layer pass back,
+    those of the parameters, and the optimizer's slots and new parameters.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def parity(
     optimizer : str or Optimizer
         As `Trainer` takes it.
     steps : int
-        How many, beyond an epoch where it takes.
+        Number of steps; they may span several epochs.
     batch_size : int or None
         Samples a batch; None is all of them.
     dtype : {"float32", "float64"}
@@ -169,8 +170,8 @@ def parity(
     seed : int
         Of initial weights, shuffles and dropout.
     tolerance : float
-        Largest difference that passes, in ULP. What libraries round otherwise makes a few, and some tens in
-        long sums; 64 ULP are 1.4e-14 of the largest number in float64, 7.6e-6 in float32.
+        Largest difference that passes, in ULP. Different rounding gives a few ULP, and some tens in long
+        sums; 64 ULP are 1.4e-14 of the largest number in float64, 7.6e-6 in float32.
 
     Returns
     -------
@@ -180,20 +181,20 @@ def parity(
     Raises
     ------
     TypeError, ValueError
-        For bad input, as `Trainer` raises them, for fewer than two backends, and where the reference leaves
-        the finite numbers.
+        For bad input, as `Trainer` raises them, for fewer than two backends, and if values of the
+        reference are not finite.
     BackendError
         If a backend cannot run.
 
     Notes
     -----
-    A difference of one element in its own ULP says nothing where terms cancel. One ULP is here the distance
-    of neighbouring numbers of the dtype at the largest magnitude among what the operation gave and what went
-    into it: the input of a layer forward; the gradient that enters it, backward and for its parameters; the
-    predictions for a loss; only the result for batches and optimizers. Layers inside a `Sequential` or in
-    fields of layers of one's own are seen by their path, as parameters are named.
+    In the ULP of a single element, a difference is meaningless where terms cancel. One ULP is here the
+    spacing of the dtype at the largest magnitude among the results and the inputs of the operation: the input
+    of a layer forward; the upstream gradient, backward and for its parameters; the predictions for a loss;
+    only the result for batches and optimizers. Layers inside a `Sequential` or in fields of custom layers
+    are named by their path, like parameters.
 
-    Steps are seen as plain calls. The drift is that of `Trainer.fit`, which replays and compiles.
+    Single steps run as plain calls; the drift is that of `Trainer.fit`, which replays and compiles.
 
     Examples
     --------

@@ -54,8 +54,8 @@ def imported(path: Path) -> set[str]:
                 inner = f"{node.module}.{alias.name}"
                 found.add(inner if inner in MODULES else str(node.module))
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            if ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
-                found.add(str(node.args[0].value))
+            function = ast.unparse(node.func).split(".")[-1]
+            found |= {str(node.args[0].value)} if function in ("import_module", "__import__") else set()
     return found
 
 
@@ -145,10 +145,8 @@ def code_lines(source: str) -> int:
         if token.type not in skipped:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(source)):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant):
-                lines -= {*range(body[0].lineno, body[0].end_lineno + 1)}
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            lines -= {*range(node.body[0].lineno, node.body[0].end_lineno + 1)}
     return len(lines)
 
 

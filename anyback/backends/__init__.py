@@ -1,4 +1,4 @@
-"""The only rooms that name an array library: one module each, found by its name."""
+"""Backends: the only modules that name an array library, one module for each."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def backend(name: str | Backend | None = None) -> Backend:
     Parameters
     ----------
     name : str, Backend or None
-        A library, with a device of its own after a colon where wanted: ``"numpy"``, ``"cupy"``,
-        ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"torch:compile"`` (where
-        ``torch.compile`` makes the step), ``"jax"``, ``"array_api_strict"``. ``"auto"`` is a
-        GPU that works, else NumPy. None is what the environment variable ``ANYBACK_BACKEND`` says,
-        else ``"auto"``. A backend is returned as it is.
+        A library, with an optional device after a colon: ``"numpy"``, ``"cupy"``,
+        ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"torch:compile"`` (the step
+        is compiled by ``torch.compile``), ``"jax"``, ``"array_api_strict"``. ``"auto"`` is a
+        working GPU, else NumPy. None is the value of the environment variable ``ANYBACK_BACKEND``,
+        else ``"auto"``. A Backend is returned unchanged.
 
     Returns
     -------
     Backend
-        The library on its device; asked again for the same name, the same object.
+        The library on its device; the same object for the same name.
 
     Raises
     ------
     TypeError
-        If it is no name.
+        If `name` is not a string.
     ValueError
-        If no library is called so.
+        If there is no such library.
     BackendError
         If the library is not installed, or its device cannot be had.
 
@@ -77,24 +77,24 @@ def _connect(name: str) -> Backend:
 
 @cache
 def _auto() -> Backend:
-    """Return CuPy where a GPU works, else NumPy, and say once which it is and why."""
+    """Return CuPy if a GPU works, else NumPy, and print once which one and why."""
     try:
         found, reason = _connect("cupy"), "a CUDA GPU works"
         found.namespace.ones(1, device=found.device).sum()
     except Exception as error:  # whatever a broken driver raises, NumPy still works
         found, reason = _connect("numpy"), first_line(error).partition(": install")[0]
-    found = copy(found)  # who asks for the library itself is not told of `auto`
+    found = copy(found)  # a caller that names the library gets no note about `auto`
     found.reason = f"auto: {reason}"
     return found
 
 
 def available_backends() -> dict[str, str]:
-    """Try every library and tell what came of it.
+    """Try every library and report which ones work.
 
     Returns
     -------
     dict of str to str
-        For each library ``"works: VERSION on DEVICE"``, or the one line that says why it does not.
+        For each library ``"works: VERSION on DEVICE"``, or the reason why it does not, in one line.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def to_host(x: Any) -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        If NumPy can make no array of `x`.
+        If NumPy cannot convert `x` to an array.
     """
     if isinstance(x, np.ndarray):
         return np.asarray(x)  # a matrix would stay two-dimensional where a row is taken

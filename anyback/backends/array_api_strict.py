@@ -1,4 +1,4 @@
-"""array-api-strict: the standard and nothing more; a GPU's manners on a CPU, for tests."""
+"""array-api-strict: the standard and nothing more, with devices that behave like a GPU, for tests."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["connect"]
 
 
 class StrictBackend(Backend):
-    """Arrays of array-api-strict, on one of its pretended devices."""
+    """Arrays of array-api-strict, on one of its simulated devices."""
 
     def __init__(self, namespace: Any, device: Any, name: str) -> None:
         self.namespace, self.device, self.name = namespace, device, name
         self.host = namespace.Device("CPU_DEVICE")
 
     def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
-        """Return a copy of `x` on the device; integers as wide as the device has them."""
+        """Return a copy of `x` on the device; integers in the widest dtype of the device."""
         if dtype is None and x.dtype.kind == "i":
             x = x.astype(self._integer)
         return super().asarray(x, dtype)
@@ -31,12 +31,12 @@ class StrictBackend(Backend):
         return "int64" if "int64" in info.dtypes(device=self.device, kind="signed integer") else "int32"
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        """Return a copy of `x` on the host, through the standard's own transfer."""
+        """Return a copy of `x` on the host, by the standard's `to_device`."""
         return np.array(x.to_device(self.host))
 
 
 def connect(device: str | None) -> Backend:
-    """Return the backend on ``CPU_DEVICE``, ``device1``, ``no_float64``..., or say why there is none."""
+    """Return the backend on ``CPU_DEVICE``, ``device1``, ``no_float64``..., or raise BackendError."""
     try:
         import array_api_strict as namespace
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The protocol that every array library is used through, and its plain implementation."""
+"""The protocol of a backend, and an implementation that works on any array library of the standard."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Backend", "BackendError", "first_line"]
 
 
 class BackendError(RuntimeError):
-    """An array library that was asked for cannot run here; the message says why and what to do."""
+    """The requested array library cannot run here; the message says why and what to do."""
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line with words of an error's message, or the error's kind where there is none."""
+    """Return the first line of an error's message that has words, or the error's type."""
     lines = (line.strip() for line in str(error).splitlines() if any(map(str.isalnum, line)))
     return next(lines, type(error).__name__)
 
@@ -25,13 +25,13 @@ def first_line(error: BaseException) -> str:
 class Backend:
     """An array library on one device.
 
-    Subclasses set the attributes and override what their library does differently; what stands here
-    works on any library that follows the standard.
+    Subclasses set the attributes and override what their library does differently; the methods here
+    work on any library that follows the standard.
 
     Attributes
     ----------
     name : str
-        What `anyback.backend` takes: ``"numpy"``, ``"torch:cuda"``.
+        The name that `anyback.backend` takes: ``"numpy"``, ``"torch:cuda"``.
     namespace : module
         The library's array namespace.
     device : object
@@ -46,7 +46,7 @@ class Backend:
     reason: str = "asked for"
 
     def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
-        """Return a copy of the host array `x` on the device, as `dtype` (a name) where given.
+        """Return a copy of the host array `x` on the device, as `dtype` (a name) if given.
 
         It is always a copy: some libraries would alias the memory of a NumPy array, and training
         writes to its own arrays in place.
@@ -54,24 +54,24 @@ class Backend:
         return self.namespace.asarray(np.array(x, dtype=dtype, order="C"), device=self.device)
 
     def share(self, x: np.ndarray) -> Array:
-        """Return the host array `x` on the device, in its own memory where that can be: to be read only."""
+        """Return the host array `x` on the device, without a copy if possible: it is only read."""
         return self.asarray(x)
 
     def fits(self, size: int) -> bool:
-        """Whether `size` bytes of data can stay on the device and leave room to train."""
+        """Whether `size` bytes of data can stay on the device beside training."""
         return True
 
     def feed(self, arrays: Sequence[Any], batches: Iterable[np.ndarray]) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of each batch of arrays that stay on the host; an array may be None.
 
-        What is yielded may be overwritten once the next is asked for.
+        A batch may be overwritten as soon as the next one is requested.
         """
         for rows in batches:
             yield tuple(None if x is None else self.asarray(x[rows]) for x in arrays)
 
     @property
     def note(self) -> str:
-        """What else is worth telling of it, for `available_backends`."""
+        """A further remark for `available_backends`."""
         return ""
 
     def to_numpy(self, x: Array) -> np.ndarray:
@@ -83,7 +83,7 @@ class Backend:
         return self.asarray(rows)
 
     def synchronize(self, *arrays: Array) -> None:
-        """Wait until `arrays` are computed; some libraries wait for all that the device was asked."""
+        """Wait until `arrays` are computed; some libraries wait for the whole device."""
 
     def check(self, dtype: str) -> None:
         """Raise `BackendError` if the library cannot train in `dtype` as it is set up."""
@@ -97,21 +97,21 @@ class Backend:
         return "float64" if "float64" in info.dtypes(device=self.device, kind="real floating") else "float32"
 
     def call(self, f: Callable[..., Any], *arguments: Any) -> Any:
-        """Call `f` once, such that arrays it makes are made on the device."""
+        """Call `f` once, with new arrays made on the device."""
         return f(*arguments)
 
     def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
         """Return a fast form of the pure `step`.
 
-        Its first `donate` arguments may be overwritten; its last `fresh` ones are other arrays in each call.
+        Its first `donate` arguments may be overwritten; its last `fresh` ones differ in each call.
         """
         return step
 
     def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
-        """Return ``steps(state, fixed, batches)``: one `step` for each batch, the state of each to the next.
+        """Return ``steps(state, fixed, batches)``: one `step` per batch, each from the state before it.
 
         A step is ``state = step(*state, *fixed, *batch)``, and `donate` the length of `state`, which may be
-        overwritten. Batches, one at least, are alike: of the same shapes.
+        overwritten. There is at least one batch, and all have the same shapes.
         """
         one = self.compile(step, donate)
 
@@ -123,7 +123,7 @@ class Backend:
         return steps
 
     def release(self, *compiled: Callable[..., Any]) -> None:
-        """Let go of the data that compiled functions were called with."""
+        """Drop the data that compiled functions were called with."""
 
     def __repr__(self) -> str:
         return f"<anyback backend {self.name}>"

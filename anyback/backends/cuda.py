@@ -1,7 +1,7 @@
-"""What runs programs on a CUDA GPU: kernels compiled by CuPy, products by cuBLAS, steps as CUDA graphs.
+"""Programs on a CUDA GPU: kernels compiled by CuPy, products by cuBLAS, steps as CUDA graphs.
 
-CuPy refuses cuBLAS while a graph is being captured (cupy/cupy#6290), so products are asked of the library
-itself, by a handle of their own whose stream and workspace are set before.
+CuPy refuses cuBLAS while a graph is being captured (cupy/cupy#6290), so products call the library
+itself, with a separate handle whose stream and workspace are set before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORKSPACE = 32 << 20
 
 
 class Blas:
-    """Products of matrices by a library of cuBLAS's functions.
+    """Matrix products by cuBLAS, or a library with its interface.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Blas:
         _checked(library.cublasCreate_v2(ctypes.byref(self.handle)), "cublasCreate")
 
     def use(self, stream: int, workspace: int, size: int) -> None:
-        """Work on a stream, with memory of its own; in this order, since the first takes the second back."""
+        """Set the stream and then its workspace: setting the stream resets the workspace."""
         _checked(self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)), "cublasSetStream")
         given = ctypes.c_void_p(workspace), ctypes.c_size_t(size)
         _checked(self.library.cublasSetWorkspace_v2(self.handle, *given), "cublasSetWorkspace")
@@ -64,8 +64,8 @@ class Blas:
     ) -> Callable[[], None]:
         """Return what computes ``out = x @ y``, of matrices or stacks of them, in C order or transposed.
 
-        cuBLAS knows columns first: what it sees of arrays in C order are their transposes, and it is asked
-        for ``out.T = y.T @ x.T``. `address` tells where an array begins; `scales` are a factor of the product
+        cuBLAS assumes Fortran order: it sees arrays in C order as their transposes, and computes
+        ``out.T = y.T @ x.T``. `address` returns the address of an array; `scales` are a factor of the product
         and one of what was in `out`, on the device.
         """
         (turned_x, ldx), (turned_y, ldy) = lead(x), lead(y)
@@ -112,14 +112,14 @@ class CudaMachine:
         self._nothing: Any = None
 
     def compile(self, source: str) -> Callable[[str], Callable[..., Any]]:
-        """Compile by NVRTC; CuPy keeps what comes of it on disk."""
+        """Compile by NVRTC; CuPy caches the result on disk."""
         function: Callable[[str], Any] = self.cupy.RawModule(
             code=source, options=("-std=c++17",)
         ).get_function
         return function
 
     def product(self, x: Array, y: Array, out: Array, factor: Array | None) -> Callable[[], Any]:
-        """Return what multiplies on the current stream; what cuBLAS cannot read as it is, is copied first."""
+        """Return the product on the current stream; operands in other layouts are copied first."""
         copies = []
         whole = _stacked(x, y, out) is not False
         operands = []
@@ -143,7 +143,7 @@ class CudaMachine:
         return call
 
     def graph(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-        """Capture calls as one graph; where that fails, they go on one by one, and a warning says so."""
+        """Capture calls as one graph; if that fails, they are launched one by one, with a warning."""
         cuda = self.cupy.cuda
         stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()
         try:
@@ -178,7 +178,7 @@ class CudaMachine:
         return Blas(_library(self.cupy), self.precision)
 
     def _follow(self) -> None:
-        """Let cuBLAS work on the current stream."""
+        """Set cuBLAS to the current stream."""
         stream = self.cupy.cuda.get_current_stream().ptr
         if stream != self._stream:
             self._blas.use(stream, self._workspace.data.ptr, WORKSPACE)
@@ -191,7 +191,7 @@ def _all(calls: Sequence[Callable[[], Any]]) -> None:
 
 
 def _library(cupy: Any) -> Any:
-    """Return cuBLAS, as CuPy has loaded it or as NVIDIA's packages bring it."""
+    """Return cuBLAS, as loaded by CuPy or installed by NVIDIA's packages."""
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     try:
         return ctypes.CDLL(f"libcublas.so.{major}")
@@ -207,7 +207,7 @@ def _checked(status: int, what: str) -> None:
 
 
 def lead(a: Array) -> Any:
-    """Return whether a matrix is transposed, and how far its rows or columns are apart; None for neither.
+    """Return whether a matrix is transposed and its leading dimension; None for other layouts.
 
     Examples
     --------
@@ -224,7 +224,7 @@ def lead(a: Array) -> Any:
 
 
 def _stacked(*arrays: Array) -> Any:
-    """Return how many matrices there are and how far apart, None for one of each, False if that varies."""
+    """Return the number of matrices and their stride; None for single ones, False if the stride varies."""
     shape = np.broadcast_shapes(*(a.shape[:-2] for a in arrays))
     if prod(shape) == 1:
         return None

@@ -1,4 +1,4 @@
-"""CuPy: CUDA GPUs by index; steps run in kernels of their own."""
+"""CuPy: CUDA GPUs by index; steps run in generated kernels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MACHINE = "run on a machine with a GPU and NVIDIA's driver, start a container wi
 
 
 class _Namespace:
-    """CuPy by the standard, with a `clip` of one kernel.
+    """CuPy's standard namespace, with a `clip` in one kernel.
 
     The compatibility layer's own assigns through a mask, whose size it must read back from the GPU.
     """
@@ -41,7 +41,7 @@ class _Namespace:
 
 
 class CupyBackend(Backend):
-    """Arrays of CuPy, on one CUDA device; `precision` says how products of float32 are made."""
+    """Arrays of CuPy, on one CUDA device; `precision` is that of float32 products."""
 
     def __init__(self, cupy: Any, namespace: Any, index: int, precision: str = "float32") -> None:
         self.cupy, self.namespace, self.device = cupy, namespace, cupy.cuda.Device(index)
@@ -55,13 +55,13 @@ class CupyBackend(Backend):
             return self.cupy.asarray(np.array(x, dtype=dtype, order="C"))
 
     def fits(self, size: int) -> bool:
-        """Whether half of the memory that is free is enough."""
+        """Whether half of the free memory is enough."""
         with self.device:
             free = self.device.mem_info[0] + self.cupy.get_default_memory_pool().free_bytes()
         return bool(2 * size <= free)
 
     def feed(self, arrays: Sequence[Any], batches: Iterable[np.ndarray]) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of each batch, copied to the GPU while it computes with the batch before."""
+        """Yield the rows of each batch, copied to the GPU while it computes on the previous one."""
         with self.device:
             copying, slots = self.cupy.cuda.Stream(non_blocking=True), list[_Slot]()
         try:
@@ -84,20 +84,20 @@ class CupyBackend(Backend):
         return host
 
     def call(self, f: Callable[..., Any], *arguments: Any) -> Any:
-        """Call `f` with this device as the current one, on which CuPy makes new arrays."""
+        """Call `f` with this device as CuPy's current one."""
         with self.device:
             return f(*arguments)
 
     def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
-        """Return `step` as it runs in kernels of its own once it has been called a few times."""
+        """Return `step`, which runs in generated kernels after a few calls."""
         return Compiled(step, self.machine, donate, fresh)
 
     def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
-        """Return the steps as they run one after the other, each as one CUDA graph."""
+        """Return the steps as a sequence of CUDA graphs."""
         return Stepped(step, self.machine, donate)
 
     def release(self, *compiled: Callable[..., Any]) -> None:
-        """Let go of the arrays that compiled steps were laid out on."""
+        """Drop the arrays that compiled steps refer to."""
         for one in compiled:
             if isinstance(one, Compiled | Stepped):
                 one.release()
@@ -113,7 +113,7 @@ class CupyBackend(Backend):
 
 
 class _Slot:
-    """Room for a batch: on the host, where the GPU can fetch it from by itself, and on the GPU."""
+    """Buffers for a batch: in pinned memory of the host, and on the GPU."""
 
     def __init__(self, cupy: Any, arrays: Sequence[Any], rows: int) -> None:
         shapes = [None if x is None else ((rows, *x.shape[1:]), x.dtype) for x in arrays]
@@ -123,7 +123,7 @@ class _Slot:
         self.used.record(cupy.cuda.get_current_stream())  # who had this memory before may still use it
 
     def load(self, arrays: Sequence[Any], rows: np.ndarray, stream: Any) -> tuple[Any, ...]:
-        """Copy rows of arrays to the GPU, when what was here before is done with."""
+        """Copy rows of arrays to the GPU, once the previous batch is no longer in use."""
         self.copied.synchronize()
         stream.wait_event(self.used)
         for x, host, device in zip(arrays, self.host, self.device, strict=True):
@@ -135,16 +135,16 @@ class _Slot:
 
 
 def _pinned(cupy: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array of the host in memory that stays where it is."""
+    """Return a host array in pinned memory."""
     size = prod(shape)
     memory = cupy.cuda.alloc_pinned_memory(max(1, size * dtype.itemsize))
     return np.frombuffer(memory, dtype, size).reshape(shape)
 
 
 def connect(device: str | None) -> Backend:
-    """Return the backend of GPU number `device`, or say why there is none.
+    """Return the backend of GPU number `device`, or raise BackendError with the reason.
 
-    At its end, as in ``1:tf32``, or alone, it may say how products of float32 are made: ``tf32``,
+    It may end in, or be, the precision of float32 products, as in ``1:tf32``: ``tf32``,
     ``bfloat16`` or ``float16``.
     """
     index, precision = _parts(device)
@@ -176,7 +176,7 @@ def connect(device: str | None) -> Backend:
 
 
 def _parts(device: str | None) -> tuple[str, str]:
-    """Return the number of a GPU and the precision, of what follows the library's name.
+    """Return the index of a GPU and the precision from the part after the library's name.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def _parts(device: str | None) -> tuple[str, str]:
 
 
 def _driver(cupy: Any) -> str:
-    """Say which driver there is, or nothing."""
+    """Return a remark on the driver, or nothing."""
     try:
         version = cupy.cuda.runtime.driverGetVersion()
     except Exception:  # no library of CUDA can be loaded at all
@@ -200,7 +200,7 @@ def _driver(cupy: Any) -> str:
 
 @cache
 def _preferred(cupy: Any, compatible: Any) -> _Namespace:
-    """Return the one namespace of all devices, and let formulas find it too."""
+    """Return the namespace, and make `anyback.arrays.namespace` return it."""
     namespace = _Namespace(cupy, compatible)
     prefer(cupy.ndarray, namespace)
     return namespace

@@ -18,10 +18,10 @@ STEPS, NUMBERS = 64, 1 << 16
 
 
 class _Traced:
-    """JAX's namespace for what is being compiled, with a `concat` of vectors that writes piece after piece.
+    """JAX's namespace while compiling, with a `concat` of vectors that writes piece after piece.
 
-    XLA merges its own with what is computed of it next; on a CPU that is a choice of the piece for each
-    element, which took ten times as long as all the rest of a step.
+    XLA fuses its own with the operations after it; on a CPU that selects the piece for each element, which
+    took ten times as long as the rest of a step.
     """
 
     def __init__(self, jax: Any) -> None:
@@ -52,33 +52,33 @@ class JaxBackend(Backend):
         self.jax, self.namespace, self.device, self.name = jax, jax.numpy, device, name
 
     def asarray(self, x: np.ndarray, dtype: str | None = None) -> Array:
-        """Return a copy of `x` on the device; a copy, since donated memory is written to."""
+        """Return a copy of `x` on the device; a copy, because donated memory is overwritten."""
         return self.jax.device_put(self.namespace.array(x, dtype=dtype, copy=True), self.device)
 
     def indices(self, rows: np.ndarray) -> Array:
-        """Leave row numbers on the host: slicing there is free, slicing JAX arrays compiles each slice."""
+        """Leave row numbers on the host: slicing is free there, while JAX compiles each slice."""
         return rows.astype(np.int32)
 
     def check(self, dtype: str) -> None:
-        """Refuse float64 unless JAX was told to keep it: it would become float32 without a word."""
+        """Refuse float64 unless it is enabled in JAX, which would silently use float32."""
         if dtype == "float64" and not self.jax.config.jax_enable_x64:
             raise BackendError("dtype='float64' on backend 'jax' needs JAX_ENABLE_X64=1 in the environment")
 
     @property
     def wide(self) -> str:
-        """float64 where JAX was told to keep it."""
+        """float64 if it is enabled in JAX."""
         return "float64" if self.jax.config.jax_enable_x64 else "float32"
 
     def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
-        """Jit `step`, letting XLA reuse the memory of its first `donate` arguments."""
+        """Jit `step`; XLA may reuse the memory of its first `donate` arguments."""
         compiled: Callable[..., Any] = self.jax.jit(step, donate_argnums=tuple(range(donate)))
         return compiled
 
     def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
         """Compile a loop of steps on a CPU, where a call costs as much as a small step.
 
-        The number of steps is an argument, so that one step alone runs through the same code, to the same
-        bits, as one of many. On a GPU the host would wait for each round of such a loop; calls run ahead.
+        The number of steps is an argument, so that a single step runs the same code as many, to the same
+        bits. On a GPU the host would wait for each iteration of such a loop, while separate calls are asynchronous.
         """
         if self.device.platform != "cpu":
             return super().repeat(step, donate)
@@ -95,12 +95,12 @@ class JaxBackend(Backend):
         return partial(self._repeat, self.jax.jit(several, donate_argnums=0))
 
     def _repeat(self, several: Callable[..., Any], state: Any, fixed: Any, batches: Sequence[Any]) -> Any:
-        """Call the loop `several` with as many of the batches at a time as it has room for."""
+        """Call the loop `several` with as many batches at a time as fit into it."""
         tree = self.jax.tree
-        room = max(1, min(STEPS, NUMBERS // sum(np.size(leaf) for leaf in tree.leaves(batches[0]))))
-        for start in range(0, len(batches), room):
-            some = batches[start : start + room]
-            state = several(state, fixed, tree.map(partial(_filled, room), *some), len(some))
+        length = max(1, min(STEPS, NUMBERS // sum(np.size(leaf) for leaf in tree.leaves(batches[0]))))
+        for start in range(0, len(batches), length):
+            some = batches[start : start + length]
+            state = several(state, fixed, tree.map(partial(_padded, length), *some), len(some))
         return state
 
     def synchronize(self, *arrays: Array) -> None:
@@ -109,7 +109,7 @@ class JaxBackend(Backend):
 
 
 def connect(device: str | None) -> Backend:
-    """Return the backend on JAX's default device or on ``cpu``, ``gpu``, ``gpu:1``, or say why not."""
+    """Return the backend on JAX's default device or on ``cpu``, ``gpu``, ``gpu:1``, or raise BackendError."""
     try:
         import jax
     except ImportError as error:
@@ -128,13 +128,13 @@ def connect(device: str | None) -> Backend:
 
 @cache
 def _prefer_traced(jax: Any) -> None:
-    """Let formulas that are being compiled find the namespace made for them."""
+    """Make `anyback.arrays.namespace` return it for tracers."""
     namespace = _Traced(jax)
     jax.eval_shape(lambda x: prefer(type(x), namespace), 0.0)
 
 
-def _filled(room: int, *column: Any) -> np.ndarray:
-    """Return numbers or arrays of one shape as an array with `room` rows, the last of which are not used."""
-    table = np.zeros((room, *np.shape(column[0])), np.asarray(column[0]).dtype)
+def _padded(length: int, *column: Any) -> np.ndarray:
+    """Return numbers or arrays of one shape stacked to `length` rows, of which the last are padding."""
+    table = np.zeros((length, *np.shape(column[0])), np.asarray(column[0]).dtype)
     table[: len(column)] = column
     return table

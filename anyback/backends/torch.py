@@ -1,4 +1,4 @@
-"""PyTorch: its arrays only; gradients are anyback's own, so autograd stays off."""
+"""PyTorch: only its arrays are used; gradients are anyback's own, so autograd is off."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["connect"]
 
 
 class _Namespace:
-    """PyTorch by the standard, with a `take` of one call.
+    """PyTorch's standard namespace, with a `take` of one call.
 
-    The compatibility layer's own looks for negative indices, in three more.
+    That of array-api-compat handles negative indices, by three more calls.
     """
 
     def __init__(self, torch: Any, compatible: Any) -> None:
@@ -35,7 +35,7 @@ class _Namespace:
 
 
 class TorchBackend(Backend):
-    """Tensors of PyTorch, on one of its devices; `compiled` lets ``torch.compile`` make the training step."""
+    """Tensors of PyTorch, on one of its devices; `compiled` uses ``torch.compile`` for the training step."""
 
     def __init__(self, torch: Any, namespace: Any, device: str, compiled: bool = False) -> None:
         self.torch, self.namespace, self.device = torch, namespace, torch.device(device)
@@ -48,12 +48,12 @@ class TorchBackend(Backend):
         return self.torch.tensor(np.asarray(x, dtype=dtype, order="C"), device=self.device)
 
     def share(self, x: np.ndarray) -> Array:
-        """Return a tensor on the memory of `x` on the CPU; elsewhere, and where it is read-only, a copy."""
+        """Return a tensor on the memory of `x` on the CPU; a copy on other devices or if it is read-only."""
         alike = self.device.type == "cpu" and x.flags.writeable and all(step > 0 for step in x.strides)
         return self.torch.from_numpy(x).contiguous() if alike else self.asarray(x)
 
     def fits(self, size: int) -> bool:
-        """Whether half of the memory that a GPU has free is enough."""
+        """Whether half of the GPU's free memory is enough."""
         free = self.torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 2 * size
         return bool(2 * size <= free)
 
@@ -63,16 +63,16 @@ class TorchBackend(Backend):
 
     @property
     def wide(self) -> str:
-        """float64, but on Apple's MPS float32."""
+        """float64; float32 on Apple's MPS."""
         return "float32" if self.device.type == "mps" else "float64"
 
     def compile(self, step: Callable[..., Any], donate: int = 0, fresh: int = 0) -> Callable[..., Any]:
-        """Run `step` without recording for autograd, or preparing to."""
+        """Run `step` in inference mode, without autograd."""
         bare: Callable[..., Any] = self.torch.inference_mode()(step)
         return bare
 
     def repeat(self, step: Callable[..., Any], donate: int) -> Callable[..., Any]:
-        """Run steps without autograd, which is turned off once for all of them."""
+        """Run steps without autograd, which is switched off once for all of them."""
         made: dict[Any, Callable[..., Any]] = {}
 
         def steps(state: Any, fixed: Any, batches: Any) -> Any:
@@ -91,7 +91,7 @@ class TorchBackend(Backend):
         return bare
 
     def _on_device(self, batches: Sequence[Any]) -> Sequence[Any]:
-        """Return batches whose numbers are tensors: ``torch.compile`` takes plain ones for constants."""
+        """Return batches whose numbers are tensors: ``torch.compile`` treats Python numbers as constants."""
         rows, scalars, words = zip(*batches, strict=True)
         real = getattr(self.torch, self.wide)
         table = self.torch.tensor(scalars, dtype=real, device=self.device)
@@ -102,7 +102,7 @@ class TorchBackend(Backend):
         return (x.shape, x.dtype) if isinstance(x, self.torch.Tensor) else x
 
     def _made(self, step: Callable[..., Any], *args: Any) -> Callable[..., Any]:
-        """Return `step` compiled for such arguments, and tried; `step` itself if that fails."""
+        """Return `step` compiled for such arguments and tried once; `step` itself if that fails."""
         try:
             from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -118,7 +118,7 @@ class TorchBackend(Backend):
         return compiled
 
     def synchronize(self, *arrays: Array) -> None:
-        """Wait for the device where it works on its own."""
+        """Wait for the device if it is asynchronous."""
         if self.device.type == "cuda":
             self.torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -126,10 +126,10 @@ class TorchBackend(Backend):
 
 
 def connect(device: str | None) -> Backend:
-    """Return the backend on ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or say why it cannot be had.
+    """Return the backend on ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or raise BackendError with the reason.
 
-    ``compile`` at the end, as in ``cuda:compile`` or alone, trains by ``torch.compile``: that takes seconds
-    to begin with, and then small networks half the time.
+    ``compile`` at the end, as in ``cuda:compile`` or alone, trains by ``torch.compile``: that costs seconds
+    at the start, and halves the time of small networks.
     """
     try:
         import torch
@@ -155,7 +155,7 @@ def connect(device: str | None) -> Backend:
 
 @cache
 def _preferred(torch: Any, compatible: Any) -> _Namespace:
-    """Return the one namespace of all devices, and let formulas find it too."""
+    """Return the namespace, and make `anyback.arrays.namespace` return it."""
     namespace = _Namespace(torch, compatible)
     prefer(torch.Tensor, namespace)
     return namespace

@@ -1,7 +1,7 @@
-"""Models, optimizers and losses as plain JSON values, and back: what a checkpoint says of a run.
+"""Models, optimizers and losses as plain JSON values, and back.
 
-A description names only what anyback lists by itself, so nothing but its own constructors can run
-when a file is read.
+A configuration names only public objects of anyback, so that reading a file can run nothing but their
+constructors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MODULES = {
 
 
 def to_config(thing: Any) -> Any:
-    """Return `thing` as JSON values; raise TypeError if it is not of anyback.
+    """Return `thing` as JSON values; raise TypeError if it is not part of anyback.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def to_config(thing: Any) -> Any:
 
 
 def from_config(description: Any) -> Any:
-    """Return what `to_config` described; raise ValueError if it names nothing of anyback.
+    """Return the object that `to_config` described; raise ValueError for unknown names.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""One safetensors file for a run: written whole or not at all, and refused if a bit has changed.
+"""Checkpoint files: safetensors, written atomically, and refused if a bit has changed.
 
 The format stores no code, and pickles are never opened. A SHA-256 over every name, dtype, shape and
-byte, and over the description, stands in the file's own metadata.
+byte, and over the description, is stored in the file's metadata.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written, or is truncated, altered or none at all."""
+    """A checkpoint cannot be written, or the file is truncated, altered or no checkpoint."""
 
 
 def write(
@@ -50,24 +50,24 @@ def write(
 ) -> None:
     """Write arrays and a JSON description to `path`, atomically and durably.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and then take the name at
-    once: a crash leaves the old file or the new one.
+    The bytes are written to a temporary file in the same folder, synced to the disk, and renamed: a crash
+    leaves the old file or the new one.
 
     Parameters
     ----------
     path : str or Path
         The file.
     tensors, description : mapping
-        What it holds.
+        The content.
     keep : int
-        Files in all: the one of before becomes "name.1.safetensors", that becomes "name.2.safetensors", and
-        so on. With 1 no other file is touched; with more, all so numbered without a gap belong to this one,
-        and those that are too many are removed.
+        Number of files to keep: the previous one becomes "name.1.safetensors", that one
+        "name.2.safetensors", and so on. With 1 no other file is touched; with more, surplus files of this
+        numbering are removed.
 
     Raises
     ------
     CheckpointError
-        If what would be read back is not what was given.
+        If reading the bytes back would not give the same arrays.
     OSError
         If the file cannot be written.
     """
@@ -98,7 +98,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        If the file is missing, truncated, altered, of a later format, or no checkpoint of anyback.
+        If the file is missing, truncated, altered, of a later format, or not a checkpoint of anyback.
     """
     from safetensors.numpy import load
 
@@ -129,12 +129,12 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def newest(path: str | Path) -> str:
-    """Return the newest intact file of a checkpoint and of those that were kept before it.
+    """Return the newest intact file of a checkpoint and its predecessors.
 
     Raises
     ------
     CheckpointError
-        If none is intact: what is wrong with each.
+        If none is intact; the message says what is wrong with each.
     """
     wrong = []
     for file in versions(path):
@@ -148,23 +148,23 @@ def newest(path: str | Path) -> str:
 
 
 def replace(path: str | Path, *data: Buffer, keep: int = 1, durable: bool = True) -> None:
-    """Give the file at `path` these bytes at once: a crash leaves the old file or the new one.
+    """Replace the content of a file atomically: a crash leaves the old file or the new one.
 
     Parameters
     ----------
     path : str or Path
-        The file, there already or not.
+        The file; it need not exist.
     *data : bytes or memoryview
-        Its new content, one piece after the other.
+        The new content, in pieces.
     keep : int
         See `write`.
     durable : bool
-        Whether to wait until the disk has it, so that it outlasts a loss of power too.
+        Whether to wait for the disk, so that it survives a loss of power too.
 
     Raises
     ------
     OSError
-        If that cannot be done; the file of before is then intact.
+        If that fails; the previous file stays intact.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
@@ -179,7 +179,7 @@ def replace(path: str | Path, *data: Buffer, keep: int = 1, durable: bool = True
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-            _let_go(file)
+            _close_on_windows(file)
             if keep > 1 and os.path.exists(path):
                 older = os.path.join(folder, f".{name}.older")
                 _copy(path, older)
@@ -204,12 +204,12 @@ def replace(path: str | Path, *data: Buffer, keep: int = 1, durable: bool = True
 
 
 def rewrite(path: str | Path, data: bytes) -> None:
-    """Replace a file, or what a link leads to, without waiting for the disk; write to what is no file.
+    """Replace a file, or the target of a link, without waiting for the disk; write to a pipe or device.
 
     Raises
     ------
     OSError
-        If that cannot be done; a file of before is then intact.
+        If that fails; a previous file stays intact.
     """
     path = os.path.realpath(path)
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a terminal
@@ -220,12 +220,12 @@ def rewrite(path: str | Path, data: bytes) -> None:
 
 
 def append(path: str | Path, data: bytes) -> None:
-    """Add bytes to a file, by one write that a kill does not cut where they are few.
+    """Append bytes to a file by a single write, which a kill does not split if they are few.
 
     Raises
     ------
     OSError
-        If that cannot be done.
+        If that fails.
     """
     try:
         with open(path, "ab") as file:
@@ -235,19 +235,19 @@ def append(path: str | Path, data: bytes) -> None:
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove the temporary files in a folder that killed processes left; those of living ones stay."""
+    """Remove temporary files that killed processes left in a folder; those of running ones stay."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if _TEMPORARY.fullmatch(name):
             # Where there are no locks nobody knows, and it stays.
             with suppress(OSError), open(path, "r+b") as file:
                 if lock(file.fileno()):
-                    _let_go(file)
+                    _close_on_windows(file)
                     os.remove(path)
 
 
 def _bytes(path: str | Path) -> bytes:
-    """Return what is in a file, once its first bytes look like a header that has room in it."""
+    """Return the content of a file, after checking that its header fits into it."""
     with open(path, "rb") as file:
         start = file.read(9)
         # A header's length can look like the start of a pickle or an archive; the brace after it cannot.
@@ -262,7 +262,7 @@ def _bytes(path: str | Path) -> bytes:
 
 
 def _parsed(text: str | bytes) -> Any:
-    """Return JSON values; of two members of one name, which parsers tell apart in their own ways, none."""
+    """Return JSON values; raise for duplicate names, which parsers treat differently."""
 
     def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(made := dict(members)) < len(members):
@@ -284,13 +284,13 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
 
 
 def _memory(array: np.ndarray) -> memoryview:
-    """Return the bytes of an array in C order, without a copy where they lie so."""
+    """Return the bytes of an array in C order, without a copy if possible."""
     plain: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return memoryview(plain)
 
 
 def _created(stem: str) -> IO[bytes]:
-    """Open a new file of a name of its own, locked: that says to `sweep` that its writer lives."""
+    """Open a new file with a unique name, locked: the lock tells `sweep` that its writer is running."""
     while True:
         file = open(f"{stem}.{os.urandom(6).hex()}.tmp", "xb")  # noqa: SIM115 - the caller closes it
         free = True
@@ -301,14 +301,14 @@ def _created(stem: str) -> IO[bytes]:
         file.close()
 
 
-def _let_go(file: IO[bytes]) -> None:
-    """Close a file before it is renamed or removed, where it must be; elsewhere its lock still holds."""
+def _close_on_windows(file: IO[bytes]) -> None:
+    """Close a file before it is renamed or removed, on Windows only; elsewhere its lock is kept."""
     if os.name == "nt":
         file.close()
 
 
 def _copy(path: str, other: str) -> None:
-    """Give a file a second name, at once, whoever else writes either or sweeps."""
+    """Give a file a second name atomically, whoever else writes either or sweeps."""
     while True:
         own = f"{other}.{os.urandom(6).hex()}.tmp"
         try:
@@ -327,7 +327,7 @@ def _copy(path: str, other: str) -> None:
 
 
 def _shift(path: str, older: str, keep: int) -> None:
-    """Give each file that was kept before `path` its next older name, the first to `older`."""
+    """Rename each older file of `path` to the next number, the newest of them to `older`."""
     for number in range(keep - 1, 1, -1):
         with suppress(FileNotFoundError):
             os.replace(_older(path, number - 1), _older(path, number))
@@ -345,7 +345,7 @@ def _older(path: str, number: int) -> str:
 
 
 def versions(path: str | Path) -> list[str]:
-    """Return a checkpoint and those that were kept before it, newest first, as far as they are there."""
+    """Return the existing files of a checkpoint and its predecessors, newest first."""
     path = os.fspath(path)
     folder, name = os.path.split(path)
     stem, suffix = map(re.escape, os.path.splitext(name))

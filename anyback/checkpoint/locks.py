@@ -1,4 +1,4 @@
-"""Locks on open files: they end with the process that holds them, however it ends."""
+"""Locks on open files, which end with the process that holds them."""
 
 from __future__ import annotations
 

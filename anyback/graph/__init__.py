@@ -1,10 +1,10 @@
-"""Graphs of gates: values on the way there, gradients on the way back, for teaching and inspecting.
+"""Computational graphs: forward values and backward gradients, for teaching and inspection.
 
 Arithmetic on nodes builds the graph while it computes: every node keeps its value, the nodes it was made
 of, and the vector-Jacobian product of its gate, which sends its gradient back to them. That is all of
-backpropagation: each gate multiplies what comes back by its own derivative, and what comes back to one
-node along several wires adds up. Operators are those of `anyback.gates`; `lift` makes a gate of any other
-formula. Networks are trained by `anyback.Trainer`, which keeps no graph.
+backpropagation: each gate multiplies the gradient of its output by its local derivative, and the gradients
+that reach a node along several edges add up. Operators are those of `anyback.gates`; `lift` makes a gate of
+any other formula. Networks are trained by `anyback.Trainer`, which keeps no graph.
 """
 
 from anyback.graph.nodes import Node, dot, draw, gradients, inputs, lift

@@ -1,9 +1,9 @@
-"""Drawings of circuits from left to right: boxes in columns, and wires with a text above and one below.
+"""Drawings of graphs from left to right: boxes in columns, and edges with a label above and one below.
 
 The layout is that of layered drawings (Sugiyama, Tagawa and Toda, "Methods for visual understanding of
-hierarchical system structures", 1981). A box stands right of all that feed it. Between two columns of
-boxes stands one for the texts on the wires, and a wire that passes a column takes a place of its own in
-it, so that nothing can cover a text. Boxes, texts and passing wires are one kind of thing here: a place.
+hierarchical system structures", 1981). A box stands to the right of its inputs. Between two columns of
+boxes is one for the labels of the edges, and an edge that passes a column has its own cell in it, so that
+nothing can cover a label. Boxes, labels and passing edges are all cells here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 __all__ = ["Box", "Wire", "dot", "draw"]
 
 _VALUE, _GRADIENT, _INK, _GREY, _FILL = "#0072B2", "#D55E00", "#262626", "#6b6b6b", "#f2f2f2"
-# In inches, for texts of 9 points.
+# In inches, for labels of 9 points.
 _LETTER, _LINE, _GAP, _SIZE, _AIR = 0.082, 0.155, 0.14, 0.34, 0.05
 
 
 class Box(NamedTuple):
-    """What wires connect: a gate with an outline, or a bare name. A text may stand below it.
+    """A node: a gate with an outline, or a bare name. A label may stand below it.
 
     Examples
     --------
@@ -42,14 +42,14 @@ class Box(NamedTuple):
             return width + _AIR, height
         return max(width + 3 * _AIR, _SIZE), max(height + 3 * _AIR, _SIZE)
 
-    def place(self, column: int) -> _Place:
-        """Return the room it needs, with what stands below it."""
+    def place(self, column: int) -> _Cell:
+        """Return the space it needs, with the label below it."""
         (wide, high), (width, height) = self.size, _size(f"Σ {self.below}") if self.below else (0.0, 0.0)
-        return _Place(column, max(wide, width), high / 2 + _AIR, high / 2 + height + 2 * _AIR)
+        return _Cell(column, max(wide, width), high / 2 + _AIR, high / 2 + height + 2 * _AIR)
 
 
 class Wire(NamedTuple):
-    """A wire with its texts, from one box to another, which stands later in the list of boxes.
+    """An edge with its labels, from one box to another that is later in the list of boxes.
 
     Examples
     --------
@@ -62,14 +62,14 @@ class Wire(NamedTuple):
     above: str
     below: str
 
-    def place(self, column: int) -> _Place:
-        """Return the room that its texts need."""
+    def place(self, column: int) -> _Cell:
+        """Return the space that its labels need."""
         (width, above), (other, below) = _size(self.above), _size(self.below)
-        return _Place(column, max(width, other), above + _AIR, below + _AIR)
+        return _Cell(column, max(width, other), above + _AIR, below + _AIR)
 
 
-class _Place(NamedTuple):
-    """A column, and how much room is needed there: across, above its middle and below it."""
+class _Cell(NamedTuple):
+    """The space needed in a column: across, above the middle and below it."""
 
     column: int
     width: float = 0.0
@@ -78,14 +78,14 @@ class _Place(NamedTuple):
 
 
 def dot(boxes: Sequence[Box], wires: Sequence[Wire]) -> str:
-    r"""Return a circuit as text in the DOT language of Graphviz.
+    r"""Return a graph as text in the DOT language of Graphviz.
 
     Parameters
     ----------
     boxes : sequence of Box
-        Each before those it feeds. Their names may contain anything.
+        Each before its successors. Names may contain any characters.
     wires : sequence of Wire
-        By their targets.
+        Sorted by their targets.
 
     Examples
     --------
@@ -115,17 +115,16 @@ def dot(boxes: Sequence[Box], wires: Sequence[Wire]) -> str:
 def draw(
     boxes: Sequence[Box], wires: Sequence[Wire], path: str | Path | None = None, *, axes: Any = None
 ) -> Any:
-    """Draw a circuit from left to right, without any program but matplotlib, and return the figure.
+    """Draw a graph from left to right by matplotlib and return the figure.
 
     Parameters
     ----------
     boxes, wires
         As in `dot`.
     path : str or Path, optional
-        Where to save the picture; its ending says the format.
+        Where to save the drawing; its ending determines the format.
     axes : matplotlib.axes.Axes, optional
-        Where to draw, smaller where it must be; by default in a figure of its own. A title that it gets
-        later may take away room.
+        Where to draw, scaled down to fit; by default a new figure. A title that is set later may cover it.
 
     Examples
     --------
@@ -138,17 +137,17 @@ def draw(
         from matplotlib.patches import FancyBboxPatch, PathPatch
         from matplotlib.path import Path as Curve
     except ModuleNotFoundError:
-        raise ImportError("pictures need matplotlib: pip install 'anyback[cli]'") from None
+        raise ImportError("drawings need matplotlib: pip install 'anyback[cli]'") from None
     layout = _Layout(boxes, wires)
     size = layout.width, layout.height
     if axes is None:
         axes = Figure(figsize=size, dpi=150, facecolor="white").add_axes((0.0, 0.0, 1.0, 1.0))
     figure = axes.figure.canvas.figure  # of a subfigure the whole
     axes.set_axis_off()
-    figure.draw_without_rendering()  # its layout says how large the axes are
-    room = [pixels / figure.dpi for pixels in axes.get_window_extent().size]
-    scale = min(1.0, *(n / extent for n, extent in zip(room, size, strict=True)))
-    x, y = ((n / scale - extent) / 2 for n, extent in zip(room, size, strict=True))
+    figure.draw_without_rendering()  # computes the size of the axes
+    available = [pixels / figure.dpi for pixels in axes.get_window_extent().size]
+    scale = min(1.0, *(n / extent for n, extent in zip(available, size, strict=True)))
+    x, y = ((n / scale - extent) / 2 for n, extent in zip(available, size, strict=True))
     axes.set(xlim=(-x, size[0] + x), ylim=(size[1] + y, -y), aspect="equal")
 
     def write(x: float, y: float, words: str, colour: str, side: str) -> None:
@@ -184,7 +183,7 @@ def draw(
 
 
 class _Layout:
-    """Where everything stands, in inches from the left and from the top."""
+    """Positions of all cells, in inches from the left and from the top."""
 
     def __init__(self, boxes: Sequence[Box], wires: Sequence[Wire]) -> None:
         column = [0] * len(boxes)
@@ -197,7 +196,7 @@ class _Layout:
         ] = []  # of each wire: the places of its source, its texts, ... its target
         for wire in wires:
             first, last, start = column[wire.source] + 1, column[wire.target], len(self.places)
-            self.places += [wire.place(first), *(_Place(c) for c in range(first + 1, last))]
+            self.places += [wire.place(first), *(_Cell(c) for c in range(first + 1, last))]
             self.courses.append([wire.source, *range(start, len(self.places)), wire.target])
         self.columns: list[list[int]] = [[] for _ in range(max(column) + 1)]
         for i, place in enumerate(self.places):
@@ -226,10 +225,10 @@ class _Layout:
         return spans
 
     def _heights(self) -> list[float]:
-        """Sort the columns, then return the height of each place.
+        """Sort the columns, then return the height of each cell.
 
         Sorting a column by the mean heights of its neighbours on one side, in sweeps to and fro, removes
-        crossings (the barycentre method). Then every place goes level with what feeds it, as near as it can.
+        crossings (the barycentre method). Then every cell moves as close to the height of its inputs as it can.
         """
         before: list[list[int]] = [[] for _ in self.places]
         after: list[list[int]] = [[] for _ in self.places]
@@ -261,8 +260,8 @@ class _Layout:
     def _apart(self, members: list[int], wanted: dict[int, float]) -> list[float]:
         """Return heights of least squared distance from those wanted, in order and without overlap.
 
-        With the room that the places above need taken off, this is isotonic regression: neighbours in the
-        wrong order are pooled at their mean.
+        After subtracting the space that the cells above need, this is isotonic regression: neighbours in
+        the wrong order are pooled at their mean.
         """
         places = [self.places[i] for i in members]
         offsets = [*accumulate((a.below + b.above for a, b in pairwise(places)), initial=0.0)]
@@ -278,6 +277,6 @@ class _Layout:
 
 
 def _size(text: str) -> tuple[float, float]:
-    """Return width and height of a text."""
+    """Return width and height of a label."""
     lines = text.split("\n")
     return max(map(len, lines)) * _LETTER, len(lines) * _LINE

@@ -1,4 +1,4 @@
-"""Nodes of a computational graph, and the gradients that go back through them."""
+"""Nodes of a computational graph, and the gradients that are propagated back through them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lift(f: Callable[..., Any], name: str | None = None) -> Callable[..., Node]:
         Any activation, gate or loss, or a function such as those. Its vjp returns the gradient of its first
         argument, or a tuple of the gradients of its first ones.
     name : str, optional
-        What pictures call it; by default its own name.
+        Its name in drawings; by default that of `f`.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def _operator(f: Callable[..., Any], sign: str) -> tuple[Callable[..., Node], Ca
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
-    """A value in a graph, with the way back to what it was made of. See `inputs` and `lift`.
+    """A value in a graph, with its parents and its vjp. See `inputs` and `lift`.
 
     The operators ``+ - * / @ **`` and unary ``-`` take nodes, arrays and Python numbers, and return nodes; an
     exponent is a Python number. Arrays and numbers among the operands are constants: they get no gradient.
@@ -181,7 +181,7 @@ def gradients(node: Node, dy: Array | float = 1.0) -> dict[Node, Array]:
     node : Node
         The output.
     dy : array or float
-        Gradient of something further on with respect to it, of its shape; a Python number for one number.
+        Upstream gradient with respect to it, of its shape; a Python number for a scalar.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def gradients(node: Node, dy: Array | float = 1.0) -> dict[Node, Array]:
 
 
 def dot(node: Node, dy: Array | float = 1.0) -> str:
-    """Return the graph as text in the DOT language, which programs of the Graphviz family draw.
+    """Return the graph as text in the DOT language, for Graphviz.
 
     Each wire has its value above its gradient; arrays of more than four elements are shown by their shape.
 
@@ -247,7 +247,7 @@ def dot(node: Node, dy: Array | float = 1.0) -> str:
 
 
 def draw(node: Node, path: str | Path | None = None, *, dy: Array | float = 1.0, axes: Any = None) -> Any:
-    """Draw the graph from left to right and return the figure; no program but matplotlib is needed.
+    """Draw the graph from left to right and return the figure; only matplotlib is needed.
 
     It is the circuit of F.-F. Li, A. Karpathy and J. Johnson, CS231n course notes (Stanford, 2016), with
     values and gradients as in `dot`. A node with several uses has the sum of its gradients below it.
@@ -257,9 +257,9 @@ def draw(node: Node, path: str | Path | None = None, *, dy: Array | float = 1.0,
     node, dy
         As in `gradients`.
     path : str or Path, optional
-        Where to save the picture; its ending says the format.
+        Where to save the drawing; its ending determines the format.
     axes : matplotlib.axes.Axes, optional
-        Where to draw; by default in a figure of its own, as large as it must be.
+        Where to draw; by default a new figure of the necessary size.
 
     Examples
     --------
@@ -271,7 +271,7 @@ def draw(node: Node, path: str | Path | None = None, *, dy: Array | float = 1.0,
 
 
 def _reverse(node: Node) -> list[Node]:
-    """Return all nodes, each before its parents. A stack of its own, so that a graph may be deep."""
+    """Return all nodes, each before its parents, without recursion: a graph may be deep."""
     done: dict[Node, None] = {}
     path = [node]
     while path:
@@ -284,7 +284,7 @@ def _reverse(node: Node) -> list[Node]:
 
 
 def _alike(what: str, x: Any, node: Node) -> Array:
-    """Return `x` if it looks like the value of a node."""
+    """Return `x` if it has shape and dtype of the node's value."""
     kind, shape = _kind(node.value), tuple(node.value.shape)
     if _kind(x) not in (kind, "number"):
         raise TypeError(f"{what} must be {kind}, got {_kind(x)}")
@@ -311,7 +311,7 @@ def _array(x: Any) -> Any:
 
 
 def _circuit(node: Node, dy: Array | float) -> tuple[list[drawing.Box], list[drawing.Wire]]:
-    """Return what is drawn: a box for each node and one for the end, and the wires between them."""
+    """Return boxes for the nodes and for the output, and the edges between them."""
     total = gradients(node, dy)
     number = {n: i for i, n in enumerate(reversed(total))}
     uses = Counter(parent for n in number for parent in n.parents)

@@ -1,8 +1,8 @@
-"""Solvers beside training: differences and descent, least squares, and SciPy's minimisers.
+"""Solvers: numerical gradients, gradient descent, least squares, and SciPy's minimisers.
 
-`numerical_gradient` and `gradient_descent` are the teaching forms of what a trainer does; `least_squares`
-needs no descent at all; `minimize` goes down with all samples at once, as quasi-Newton methods do. They
-are tools of the host: unlike a training step they read numbers back, and each docstring says how often.
+`numerical_gradient` and `gradient_descent` show in the simplest form what a trainer does; `least_squares`
+is direct; `minimize` uses all samples at once, as quasi-Newton methods do. They run on the host: unlike a
+training step they read numbers back from the device, and each docstring says how often.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Descent, as it is taught: step by step against the gradient, with the path it took."""
+"""Gradient descent, step by step, with its path: the form in which it is taught."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ __all__ = ["Descent", "gradient_descent"]
 
 @dataclass(frozen=True)
 class Descent:
-    """What `gradient_descent` did.
+    """The result of `gradient_descent`.
 
     Attributes
     ----------
     x : array
         The last point.
     path : array (steps + 1, ...)
-        All points from the start on; fewer where it diverged.
+        All points, the start included; fewer if it diverged.
     values : array (steps + 1,)
-        The function at each of them.
+        The value of the function at each of them.
     gradient : array like x
-        At the last point.
+        The gradient at the last point.
     diverged : bool
-        Whether it ran away. To have come to no minimum yet is no divergence.
+        Whether the values grew without bound. Not having reached a minimum yet is no divergence.
     message : str
-        How it ended, in one line.
+        Why it ended, in one line.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def gradient_descent(
     h: float = 1e-4,
     bound: float = 1e8,
 ) -> Descent:
-    """Go down a function step by step, against its gradient.
+    """Minimise a function by gradient descent.
 
     Equation::
 
@@ -75,16 +75,16 @@ def gradient_descent(
     Parameters
     ----------
     f : callable
-        ``f(x)`` gives one number, and the gradient is found by `numerical_gradient`; or it gives
-        ``(value, vjp)``, and ``vjp`` is asked for the gradient.
+        ``f(x)`` returns a number, and `numerical_gradient` computes the gradient; or it returns
+        ``(value, vjp)``, and ``vjp()`` is the gradient.
     x : array
         The start: any shape, any library. Integers become the library's floats.
     lr : float or schedule
-        Learning rate; 0.1 where neither it nor an optimizer is given.
+        Learning rate; 0.1 if neither it nor an optimizer is given.
     steps : int
-        How many. There is no other reason to stop but divergence.
+        Number of steps; only divergence ends it earlier.
     optimizer : Optimizer, optional
-        Any of `anyback.optimizers` instead of plain descent; it has a learning rate of its own.
+        One of `anyback.optimizers` instead of plain descent, with its own learning rate.
     gradient : callable, optional
         ``gradient(x)`` like x, where it is known.
     h : float

@@ -1,4 +1,4 @@
-"""The slope of a function: by central differences, or from whoever knows it."""
+"""The gradient of a function: by central differences, or from its own vjp."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def numerical_gradient(f: Callable[[Array], Any], x: Any, h: float = 1e-4) -> Ar
     Parameters
     ----------
     f : callable
-        ``f(x)`` gives one number: a Python float or an array (). A function of the house that gives
-        ``(value, vjp)`` does too; its vjp is not asked. It is called twice for each element.
+        ``f(x)`` returns a number: a Python float or an array (). A function that returns ``(value, vjp)``
+        works too; its vjp is not used. It is called twice for each element.
     x : array
-        Where: any shape, any library. Integers become the library's floats.
+        The point, of any shape and library. Integers become the library's floats.
     h : float
-        The step, the same for every element. 1e-4 suits float64 and x about 1; float32 wants 1e-2.
+        The step, the same for every element. 1e-4 suits float64 and x of about 1; use 1e-2 in float32.
 
     Returns
     -------
     array like x
-        The gradient. `x` itself is not changed, and read to see that it is finite and that `h` changes it.
+        The gradient. `x` is not changed; it is read back to check that it is finite and that `h` changes it.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def numerical_gradient(f: Callable[[Array], Any], x: Any, h: float = 1e-4) -> Ar
 def with_slope(
     f: Callable[[Array], Any], gradient: Callable[[Array], Any] | None = None, h: float = 1e-4
 ) -> Callable[[Array], tuple[Any, Slope]]:
-    """Return ``ask(x) -> (value, slope)``, with the gradient from wherever it is best had."""
+    """Return ``ask(x) -> (value, slope)``, from `gradient`, the vjp of `f`, or central differences."""
 
     def ask(x: Array) -> tuple[Any, Slope]:
         result = f(x)
@@ -85,7 +85,7 @@ def with_slope(
 
 
 def _differences(f: Callable[[Array], Any], x: Array, h: float) -> Array:
-    """Return central differences, of NaN where h is lost in rounding; other elements stay to the last bit."""
+    """Return central differences; NaN where h is lost in rounding."""
     xp, shape, w = namespace(x), tuple(x.shape), flat(x)
     places = xp.arange(w.shape[0], device=device(x))
 
@@ -97,12 +97,12 @@ def _differences(f: Callable[[Array], Any], x: Array, h: float) -> Array:
 
 
 def _is_pair(result: Any) -> bool:
-    """Whether a function gave a value and its vjp."""
+    """Return whether a function returned a value and its vjp."""
     return isinstance(result, tuple) and len(result) > 1 and callable(result[1])
 
 
 def _value(result: Any, x: Array) -> Any:
-    """Return the one number that a function of `x` gave: a Python float or an array () of floats."""
+    """Return the number that a function of `x` returned: a Python float or an array () of floats."""
     value = result[0] if _is_pair(result) else result
     if isinstance(value, Real) and not isinstance(value, bool):  # NumPy's scalars too
         return float(value)

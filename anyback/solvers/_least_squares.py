@@ -1,4 +1,4 @@
-"""Least squares: linear regression without descent."""
+"""Least squares: linear regression by a direct method."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["LeastSquares", "least_squares"]
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """What `least_squares` found.
+    """The result of `least_squares`.
 
     Attributes
     ----------
     weight : array (d,) or (k, d)
-        Of each feature, for targets (n,) or (n, k).
+        The weight of each feature, for targets (n,) or (n, k).
     bias : array () or (k,)
-        The intercept; zero where there is none.
+        The intercept; zero without one.
     rank : int
-        How many directions of the d features the samples tell apart.
+        Rank of the samples: the number of linearly independent directions among the d features.
     singular : array (min(n, d),)
-        Singular values from large to small, of x less its means, weighted; the first by the last says how
-        much errors may grow.
+        Singular values in descending order, of the centred and weighted x; the ratio of the first to the
+        last is the condition number.
     message : str
-        The rank, and what follows from it, in one line.
+        The rank and its consequences, in one line.
 
     Examples
     --------
@@ -61,17 +61,17 @@ def least_squares(
     rcond: float | None = None,
     warn: bool = True,
 ) -> LeastSquares:
-    """Solve the normal equation of linear regression, without forming it.
+    """Solve linear regression by the singular value decomposition, without forming the normal equation.
 
     Equation::
 
         minimize  sum_i s_i |W x_i + b - y_i|^2          plain: the normal equation x^T x W^T = x^T y
         sqrt(s) (x - mean x) = U S V^T                   singular value decomposition
-        W^T = V S^-1 U^T sqrt(s) (y - mean y)            0 for 1 / S where S is only rounding
+        W^T = V S^-1 U^T sqrt(s) (y - mean y)            1 / S = 0 where S is only rounding
         b = mean y - W mean x
 
     Source: Golub and Van Loan, "Matrix computations", 4th edition (2013), section 5.5. The condition of
-    x^T x is the square of that of x: formed, it would cost twice the digits.
+    x^T x is the square of that of x: forming it would lose twice the digits.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def least_squares(
     y : array (n,) or (n, k)
         Targets.
     intercept : bool
-        Whether there is a bias.
+        Whether to fit a bias.
     sample_weight : array (n,), optional
         Weights s of the samples.
     rcond : float, optional

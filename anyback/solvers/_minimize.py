@@ -1,4 +1,4 @@
-"""SciPy's minimisers, for functions of arrays of any library and for trainers."""
+"""SciPy's minimisers for functions of arrays of any library, and for trainers."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def minimize(
 ) -> Minimum:
     """Minimise a function, or a trainer's loss over all its samples, by a method of SciPy.
 
-    L-BFGS keeps its last few steps d and the changes of gradient c that they made, and goes along ``-H g``,
-    with H the inverse of the curvature that they show::
+    L-BFGS keeps its last few steps d and the changes c of the gradient, and searches along ``-H g``, where H
+    approximates the inverse Hessian::
 
         H = (I - r d c^T) H (I - r c d^T) + r d d^T,    r = 1 / c^T d,    once for each pair
 
@@ -70,7 +70,7 @@ def minimize(
     Returns
     -------
     Minimum
-        Where it ended, the last point whose value is finite. A trainer goes on from there.
+        The result; its point is the last one whose value is finite. A trainer resumes from there.
 
     Raises
     ------
@@ -88,9 +88,9 @@ def minimize(
     float32 ends where rounding hides the slope, earlier than one in float64. The penalty l1 has no slope
     at 0, which these methods do not expect.
 
-    Each iteration on a trainer counts as an epoch, and has its row in the history: the figures of all
-    samples at the weights it came to. Inputs are standardised as in `fit`. The optimizer is not asked: its
-    weight decay does not count (l2 does), its slots and the number of its updates stay.
+    Each iteration on a trainer counts as an epoch and adds a row to the history: loss and metrics of all
+    samples at its weights. Inputs are standardised as in `fit`. The trainer's optimizer is not used: its
+    weight decay does not count (l2 does), its slots and the number of its updates stay the same.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def _of_function(
 
 
 def _require_plain(trainer: Trainer) -> None:
-    """Raise ValueError where the loss of a trainer is not what its gradients go down."""
+    """Raise ValueError if the trainer's gradients are not those of its loss."""
     for name in ("clip_norm", "clip_value"):
         if trainer.limits[name] is not None:
             raise ValueError(
@@ -170,7 +170,7 @@ def _require_plain(trainer: Trainer) -> None:
 
 
 def _innermost(layer: Layer) -> list[Layer]:
-    """Return the layers that hold no others."""
+    """Return the layers without inner layers."""
     values = [value if isinstance(value, tuple) else (value,) for value in vars(layer).values()]
     held = [part for parts in values for part in parts if isinstance(part, Layer)]
     return [leaf for part in held for leaf in _innermost(part)] if held else [layer]

@@ -1,4 +1,4 @@
-"""What users give: arrays of any library, positive numbers and functions, checked before they are used."""
+"""Checks of arguments: arrays of any library, positive numbers and functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["above_zero", "finite", "flat", "function", "like", "real"]
 
 
 def real(name: str, given: Any) -> Array:
-    """Return `given` as an array of floating-point numbers, of its own library where it has one."""
+    """Return `given` as an array of floating-point numbers, of its own library if it has one."""
     if np.ma.is_masked(given):
         raise ValueError(
             f"{name} must have no masked elements, got {np.sum(np.ma.getmaskarray(given))} of them"
@@ -42,7 +42,7 @@ def real(name: str, given: Any) -> Array:
 
 
 def finite(name: str, x: Array) -> Array:
-    """Return `x` if all of it is finite."""
+    """Return `x` if all elements are finite."""
     xp = namespace(x)
     if not bool(xp.all(xp.isfinite(x))):
         host = to_host(x)
@@ -59,14 +59,14 @@ def above_zero(name: str, value: Any) -> float:
 
 
 def function(name: str, given: Any) -> Any:
-    """Return `given` if it can be called."""
+    """Return `given` if it is callable."""
     if not callable(given):
         raise TypeError(f"{name} must be a function, got {given!r}")
     return given
 
 
 def like(given: Any, x: Array) -> Array:
-    """Return a number or an array where `x` is, in its dtype."""
+    """Return a number or an array as an array of the library, device and dtype of `x`."""
     if is_array_api_obj(given) and namespace(given) is not namespace(x):
         given = np.array(to_host(given))  # no library minds a NumPy array that can be written to
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, as on every other library

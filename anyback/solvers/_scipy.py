@@ -1,4 +1,4 @@
-"""A run of SciPy's minimisers over flat vectors of the host, and what came of it."""
+"""Runs of SciPy's minimisers on flat host vectors, and their results."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Minimum:
-    """What `minimize` found.
+    """The result of `minimize`.
 
     Attributes
     ----------
     x : array
         The point: like the start, or a trainer's flat weights (P,).
     value : float
-        The function there, or the loss with its penalties.
+        The value of the function, or the loss with its penalties.
     iterations, evaluations : int
-        Steps taken, and points at which the function was asked.
+        Numbers of steps and of evaluations of the function.
     converged : bool
-        Whether the method says that it came to a minimum.
+        Whether the method reports a minimum.
     message : str
-        Why it ended, in the method's words.
+        Why it ended, in the words of the method.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class Minimum:
 
 
 class _Stop(Exception):
-    """Leaves SciPy's loop: StopIteration itself is an error to some methods, and success to others."""
+    """Ends SciPy's loop: some methods treat StopIteration itself as an error, others as success."""
 
 
 def solver(
@@ -94,7 +94,7 @@ def run(
 ) -> Minimum:
     """Minimise ``f(w) -> (value, gradient)`` from `start`, and call ``after(w, value)`` on each iterate.
 
-    Some methods step to where the value is not finite, and some of them find back: that is no iterate.
+    Some methods try points whose value is not finite, and recover: these are no iterates.
     """
 
     @lru_cache(maxsize=1)  # SciPy asks for a point, and `take` for the same one after it

@@ -1,4 +1,4 @@
-"""What a run reported, epoch by epoch."""
+"""The history of a run: loss and metrics, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["History"]
 
 @dataclass
 class History:
-    """The figures of each epoch.
+    """Loss and metrics of each epoch.
 
     Attributes
     ----------
     rows : list of dict
-        One dict an epoch: "epoch" (from 1), "loss", each metric, and the same with ``val_`` before it where
-        there is validation data; "penalty" where the trainer has penalties; "lr", the learning rate that
-        the next update would have. Values are floats.
+        One dict per epoch: "epoch" (from 1), "loss", each metric, and with validation data the same prefixed
+        by ``val_``; "penalty" if the trainer has penalties; "lr", the learning rate of the next update.
+        Values are floats.
 
     Examples
     --------
@@ -49,10 +49,10 @@ class History:
 
     @property
     def names(self) -> list[str]:
-        """Names of all figures, in order of appearance."""
+        """Names of all columns, in order of appearance."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     @property
     def last(self) -> dict[str, float]:
-        """The newest epoch's figures; empty before the first."""
+        """The row of the newest epoch; empty before the first."""
         return self.rows[-1] if self.rows else {}

@@ -1,10 +1,10 @@
-"""From what a user has to what training needs: checked, split, standardised, cast.
+"""Inputs, targets and weights of any kind as host arrays: checked, standardised and cast.
 
-Everything here happens on the host, once, before training starts. A GPU would take a label out of
-range without a word, and (n, 1) minus (n,) is silently (n, n).
+Everything here happens on the host, once, before training starts: a GPU would silently accept a label out
+of range, and (n, 1) minus (n,) is silently (n, n).
 
-Inputs may fill most of the memory there is. They are looked at in pieces of a few rows, and what is
-already as training needs it is handed on as it is: the user's own array, which is only read.
+Inputs may fill most of the memory. They are checked in pieces of a few rows, and arrays that need no
+conversion are not copied: training only reads the user's own array.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ def as_inputs(
 ) -> np.ndarray:
     """Return `x` as a host array (n, ...) of real numbers, all finite, n >= 1.
 
-    A NumPy array comes back in its own memory, whatever its dtype and order.
+    A NumPy array is not copied, whatever its dtype and order.
 
     Parameters
     ----------
     x : array of any library, nested list or data frame
         Samples along the first axis.
     name : str
-        What to call it in errors.
+        Its name in errors.
     sample_shape : tuple of int, optional
-        The shape that one sample must have.
+        The required shape of one sample.
     first_row : int
-        Which row of all data the first one is, where `x` is a piece: errors count from there.
+        The row number of the first row if `x` is a piece of larger data, for errors.
 
     Raises
     ------
     TypeError
-        If the elements are no real numbers.
+        If the elements are not real numbers.
     ValueError
-        If there are no samples, the shape is another, or a value is NaN or infinite.
+        If there are no samples, the shape differs, or a value is NaN or infinite.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def as_inputs(
 
 
 def host_inputs(x: Any, name: str = "x", sample_shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """Return `x` as `as_inputs` does, without looking at its values.
+    """Return `x` as `as_inputs` does, without checking its values.
 
     Examples
     --------
@@ -102,23 +102,23 @@ def host_inputs(x: Any, name: str = "x", sample_shape: tuple[int, ...] | None = 
 def as_targets(
     y: Any, kind: str, outputs: int, samples: int, *, soft: bool = False, name: str = "y"
 ) -> np.ndarray:
-    """Return `y` as the host array that a loss takes.
+    """Return `y` as the host array that a loss expects.
 
     Parameters
     ----------
     y : array of any library or list
         Labels (n,); for the other kinds (n, outputs), or (n,) where there is one output.
     kind : {"labels", "signs", "unit interval", "counts", "reals"}
-        What the loss says its targets are.
+        The kind of the loss's targets.
     outputs : int
         Number of outputs of the model; of classes, for labels.
     samples : int
         Number of rows of x.
     soft : bool
-        Whether probabilities (n, outputs), with rows that sum to 1, may stand for labels, or must be what
-        is in the unit interval.
+        Whether labels may be given as probabilities (n, outputs), and values in the unit interval must be
+        probabilities, with rows that sum to 1.
     name : str
-        What to call it in errors.
+        Its name in errors.
 
     Returns
     -------
@@ -128,9 +128,9 @@ def as_targets(
     Raises
     ------
     TypeError
-        If labels are no integers, or other targets no real numbers.
+        If labels are not integers, or other targets not real numbers.
     ValueError
-        If shape, length or values do not fit.
+        If shape, length or values are invalid.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def as_targets(
 
 
 def as_weights(sample_weight: Any, samples: int, name: str = "sample_weight") -> np.ndarray | None:
-    """Return the weight of each sample, float64 (n,); None if there is none.
+    """Return the weight of each sample, float64 (n,), or None.
 
     Raises
     ------
@@ -180,9 +180,9 @@ def as_weights(sample_weight: Any, samples: int, name: str = "sample_weight") ->
 
 
 def some_weight(weight: np.ndarray, name: str) -> np.ndarray:
-    """Return `weight` times a power of two that brings the largest to [1, 2); ValueError if all are zero.
+    """Scale weights by a power of two that brings the largest to [1, 2); ValueError if all are zero.
 
-    Only ratios of weights count, and the product is exact. Sums of very small or large ones would leave
+    Only ratios of weights matter, and the product is exact. Sums of very small or large ones would leave
     the range of float32.
     """
     if not weight.any():
@@ -198,16 +198,16 @@ def class_weights(given: Mapping[int, float] | Sequence[float], y: np.ndarray, o
     Parameters
     ----------
     given : mapping or sequence
-        Weight of each class; of a mapping, 1 for those it lacks.
+        Weight of each class; 1 for classes that a mapping lacks.
     y : ndarray
-        Labels (n,), or targets (n, k) of which the largest counts, or yes-or-no answers (n, 1).
+        Labels (n,), or targets (n, k) whose largest column is the class, or binary targets (n, 1).
     outputs : int
         Number of outputs of the model.
 
     Raises
     ------
     TypeError, ValueError
-        If classes or values do not fit.
+        If classes or values are invalid.
 
     Examples
     --------
@@ -237,15 +237,15 @@ def class_weights(given: Mapping[int, float] | Sequence[float], y: np.ndarray, o
 
 @dataclass(frozen=True)
 class Scaler:
-    """Standardising: (x - mean) / scale, in float64, before the cast to the training dtype.
+    """Standardization: (x - mean) / scale, in float64, before the cast to the training dtype.
 
-    After the cast it would be too late: time stamps with a small spread keep one distinct float32
-    value. Columns that are constant keep their scale.
+    After the cast it would be too late: time stamps with a small spread become a single float32 value.
+    Constant columns keep their scale.
 
     Attributes
     ----------
     mean, scale : ndarray (features,)
-        float64, of a sample's shape; None means as it is.
+        float64, of the shape of a sample; None for no standardization.
 
     Examples
     --------
@@ -277,9 +277,9 @@ class Scaler:
         return cls(mean, np.where(constant | (var == 0), 1.0, np.sqrt(var)))
 
     def __call__(self, x: np.ndarray, dtype: str, name: str = "x", *, first_row: int = 0) -> np.ndarray:
-        """Return `x` standardised and cast; raise ValueError where a value does not fit into `dtype`.
+        """Return `x` standardised and cast; raise ValueError if a value exceeds the range of `dtype`.
 
-        Without a mean it is `cast`: what has the dtype already comes back in its own memory.
+        Without a mean it is `cast`, which does not copy an array of that dtype.
         """
         mean, scale = self.mean, self.scale
         if mean is None or scale is None:
@@ -288,10 +288,10 @@ class Scaler:
 
 
 def cast(x: np.ndarray, dtype: str, name: str, *, first_row: int = 0) -> np.ndarray:
-    """Return finite numbers as `dtype`; raise ValueError where a value does not fit into it.
+    """Return finite numbers as `dtype`; raise ValueError if a value exceeds its range.
 
-    What has that dtype already comes back in its own memory, whatever its order, unless its elements are
-    unaligned: not all that reads the data can read those.
+    An array of that dtype is not copied, whatever its order, unless it is unaligned, which some consumers
+    cannot read.
 
     Examples
     --------
@@ -307,7 +307,7 @@ def cast(x: np.ndarray, dtype: str, name: str, *, first_row: int = 0) -> np.ndar
 
 
 def fits(x: np.ndarray, dtype: str, name: str) -> None:
-    """Raise ValueError where a finite number of `x` leaves the range of `dtype`.
+    """Raise ValueError if a finite number of `x` exceeds the range of `dtype`.
 
     Examples
     --------
@@ -341,7 +341,7 @@ def fingerprint(*arrays: np.ndarray | None) -> str:
 
 
 def one_class(y: np.ndarray, name: str) -> None:
-    """Raise ValueError where a row of yes-or-no targets (n, k) has not exactly one yes."""
+    """Raise ValueError if a row of binary targets (n, k) does not have exactly one 1."""
     count = (y > 0.5).sum(axis=1)
     _require(lambda c: c == 1, count, f"{name}: metrics of classes take one class a sample")
 
@@ -380,7 +380,7 @@ def _real(x: Any, name: str) -> np.ndarray:
 
 
 def _odd(array: np.ndarray, name: str) -> str:
-    """Return the first element that is no real number, and what to do about it; or that all of them are."""
+    """Describe the first element that is not a real number, with a remedy."""
     for place, value in np.ndenumerate(array):
         try:
             real = not isinstance(value, complex | np.complexfloating) or value.imag == 0
@@ -398,7 +398,7 @@ def _odd(array: np.ndarray, name: str) -> str:
 
 
 def _at(place: tuple[int, ...]) -> str:
-    """Say where an element is."""
+    """Return the place of an element as part of a message."""
     return f" at {f'row {place[0]}' if len(place) == 1 else place}" if place else ""
 
 
@@ -415,7 +415,7 @@ def _host(x: Any, name: str) -> np.ndarray:
 
 
 def _uneven(rows: Any) -> str:
-    """Return which row of a ragged list is the first unlike row 0; nothing of other things."""
+    """Describe the first row of a ragged list that differs in length from row 0."""
     listed = rows if isinstance(rows, list | tuple) else []
     sizes = [len(row) if isinstance(row, Sequence) else -1 for row in listed]
     i = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
@@ -423,7 +423,7 @@ def _uneven(rows: Any) -> str:
 
 
 def _pieces(array: np.ndarray) -> Sequence[tuple[int, np.ndarray]]:
-    """Return an array in pieces of rows, each with the number of its first one."""
+    """Return an array in pieces of rows, each with the number of its first row."""
     if array.size <= _PIECE:
         return ((0, array),)
     rows = max(1, _PIECE * len(array) // array.size)
@@ -442,7 +442,7 @@ def _finite(array: np.ndarray, name: str, first_row: int = 0) -> np.ndarray:
 def _require(
     fits: Callable[[np.ndarray], np.ndarray], array: np.ndarray, message: str, first_row: int = 0
 ) -> None:
-    """Raise, naming the first element that does not fit."""
+    """Raise ValueError for the first element that is invalid."""
     for row, part in _pieces(array):
         good = fits(part)
         if np.count_nonzero(good) < good.size:  # takes a third of the time of `not good.all()`
@@ -450,7 +450,7 @@ def _require(
 
 
 def _misfit(good: np.ndarray, array: np.ndarray, message: str, first_row: int) -> ValueError:
-    """Return the error that names the first element that is not good, counting rows from `first_row`."""
+    """Return the error for the first invalid element, counting rows from `first_row`."""
     place = tuple(int(i) for i in np.argwhere(~good)[0])
     value = array[place]
     if place:
@@ -465,7 +465,7 @@ def _converted(
     change: Callable[[np.ndarray], np.ndarray],
     first_row: int = 0,
 ) -> np.ndarray:
-    """Return what `change` makes of `x` as `dtype`; ValueError where it does not fit into it."""
+    """Return ``change(x)`` as `dtype`; ValueError if a value exceeds its range."""
     out = np.empty(x.shape, dtype)
     with np.errstate(over="ignore"):
         for (row, part), (_, own) in zip(_pieces(x), _pieces(out), strict=True):

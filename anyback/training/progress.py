@@ -1,4 +1,4 @@
-"""What a fit shows while it runs."""
+"""The progress of a fit: a progress bar, or a line per epoch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Nothing, a bar by tqdm, or a line an epoch.
+    """Show nothing, a progress bar by tqdm, or a line per epoch.
 
     Parameters
     ----------
     trainer : Trainer
-        Whose run is shown.
+        Whose fit is shown.
     batches : int
-        Batches an epoch.
+        Batches per epoch.
     epochs : int
         Epochs in all.
     verbose : {0, 1, 2}
-        Which of the three.
+        Nothing, a bar, or lines.
     """
 
     def __init__(self, trainer: Any, batches: int, epochs: int, verbose: int) -> None:
@@ -38,21 +38,21 @@ class Progress:
         self._stride, self._pending = max(1, batches // 20), 0
 
     def advance(self, batches: int) -> None:
-        """Count batches that are done."""
+        """Count finished batches."""
         self._pending += batches
         if self._bar is not None and self._pending >= self._stride:
             self._flush()
 
     def show(self, logs: dict[str, float]) -> None:
-        """Show the figures of an epoch."""
-        figures = {name: f"{value:.4g}" for name, value in logs.items() if name not in ("epoch", "lr")}
+        """Show the loss and metrics of an epoch."""
+        values = {name: f"{value:.4g}" for name, value in logs.items() if name not in ("epoch", "lr")}
         if self._bar is not None:
             self._flush()
-            self._bar.set_postfix(figures, refresh=False)
+            self._bar.set_postfix(values, refresh=False)
         elif self.verbose == 2:
             print(
                 f"epoch {int(logs['epoch'])}/{self.epochs}: "
-                + ", ".join(f"{k} {v}" for k, v in figures.items())
+                + ", ".join(f"{k} {v}" for k, v in values.items())
             )
 
     def _flush(self) -> None:

@@ -40,36 +40,36 @@ class Trainer:
     model : Layer
         Such as `anyback.MLP`; the input width is inferred from the data.
     loss : str or Loss
-        A name of `anyback.losses`, or a loss, with options by `functools.partial`.
+        A name of `anyback.losses`, or a loss, with its options bound by `functools.partial`.
     optimizer : str or Optimizer
         A name of `anyback.optimizers` (with its defaults), or an optimizer; its `lr` may be a schedule.
     backend : str, optional
         See `anyback.backend`.
     dtype : {"float32", "float64"}
-        Of weights and training.
+        Of the weights and of training.
     seed : int
-        Of initial weights, shuffles, splits and dropout: the same on every backend.
+        Determines initial weights, shuffles, splits and dropout: the same on every backend.
     metrics : sequence of str or Metric
         Names of `anyback.metrics`, or metrics.
     l1, l2 : float
-        Factors of the penalties sum abs(w) and sum w^2 over weights (not biases, not norms). The history
-        reports them as "penalty"; "loss" is the loss alone.
+        Factors of the penalties sum abs(w) and sum w^2 over the weights (not biases, not the scales of
+        normalization layers). The history reports them as "penalty"; "loss" is the loss alone.
     clip_norm, clip_value : float, optional
-        Largest norm of the whole gradient; largest size of each of its elements.
+        Gradient clipping: the largest norm of the whole gradient; the largest magnitude of each element.
     standardize : bool
-        Whether to subtract each column's mean and divide by its standard deviation, learned from the
-        training part in float64, before the cast to `dtype`; saved with the model.
+        Feature scaling: whether to subtract each column's mean and divide by its standard deviation, both
+        learned from the training rows in float64, before the cast to `dtype`, and saved with the model.
 
     Attributes
     ----------
     history : History
-        The figures of all epochs.
+        Loss and metrics of all epochs.
     epoch, batch, updates : int
-        Finished epochs, batches done of the current one, updates in all.
+        Finished epochs, finished batches of the current one, updates in all.
     stop : bool
-        A callback sets it to end training: after the batch in `on_update`, else after the epoch.
+        A callback sets it to stop training: after the batch in `on_update`, else after the epoch.
     lr_factor : float
-        What `ReduceOnPlateau` multiplies the learning rate by.
+        Factor of the learning rate, which `ReduceOnPlateau` lowers.
 
     Raises
     ------
@@ -254,44 +254,44 @@ class Trainer:
         Parameters
         ----------
         x : array (n, ...)
-            Inputs: of any library, a list or a data frame. On a CPU what has the dtype of training is read
-            where it is, not copied: leave it as it is until fit returns.
+            Inputs: of any library, a list or a data frame. On a CPU an array of the training dtype is not
+            copied: leave it unchanged until fit returns.
         y : array
             Targets: labels (n,), or (n, k), or (n,) where the model has one output.
         epochs : int
-            The total, not "more": after ``fit(epochs=5)``, ``fit(epochs=8)`` trains three.
+            The total, not additional ones: after ``fit(epochs=5)``, ``fit(epochs=8)`` trains three.
         batch_size : int or None
-            Samples a batch; None is all of them, 1 is one at a time. The last batch may be smaller.
+            Samples per batch; None for all of them. The last batch may be smaller.
         validation_split : float
-            Share of the samples, drawn by the seed, that is held out for validation, in [0, 1).
+            Share of the samples, chosen at random by the seed, that is held out for validation, in [0, 1).
         validation_data : (x, y) or (x, y, sample_weight), optional
-            Validation data of its own instead.
+            Separate validation data instead.
         sample_weight : array (n,), optional
             Weights of the samples, those held out included; weighted losses and metrics divide by their sum.
         class_weight : mapping or sequence, optional
-            Weight of each class, multiplied into the weights of samples trained on, not of those held out.
+            Weight of each class, multiplied into the weights of the training samples, not the held-out ones.
         shuffle : bool
-            Whether each epoch goes through the samples in a new order, drawn by the seed.
+            Whether each epoch visits the samples in a new random order, determined by the seed.
         accumulate : int
-            Batches whose gradients are gathered for one update, as if they were one batch.
+            Gradient accumulation: batches per update, as if they were one batch.
         callbacks : iterable of Callback
             See `anyback.callbacks`.
         verbose : {0, 1, 2}
-            Silent, a progress bar, a line an epoch.
+            Silent, a progress bar, or a line per epoch.
 
         Returns
         -------
         History
-            The figures of all epochs so far.
+            Loss and metrics of all epochs so far.
 
         Raises
         ------
         TypeError, ValueError
             For bad input, before training starts: the message names argument, place and value.
         Interrupted
-            After Ctrl-C, when the batch is done; see `anyback.interrupt`.
+            After Ctrl-C, when the batch is finished; see `anyback.interrupt`.
         DivergenceError
-            If at an epoch's end the loss or the state is not finite; see `anyback.callbacks.NaNGuard`.
+            If the loss or the state is not finite at an epoch's end; see `anyback.callbacks.NaNGuard`.
         """
         if self.busy:
             raise RuntimeError("fit is running already: a callback cannot call it on the same trainer")
@@ -396,12 +396,12 @@ class Trainer:
     def predict(self, x: Any, batch_size: int = 1024) -> np.ndarray:
         """Return the model's outputs (n, k) for inputs (n, ...), on the host, `batch_size` rows at a time.
 
-        Of a classifier they are what its loss takes, before softmax or sigmoid: see `predict_proba`.
+        For a classifier these are logits, before softmax or sigmoid: see `predict_proba`.
 
         Raises
         ------
         ValueError
-            If samples have another shape than those of training.
+            If the samples do not have the shape of the training samples.
         """
         size = positive("batch_size", batch_size)
         if not isinstance(x, np.ndarray) or x.ndim < 2:
@@ -418,14 +418,14 @@ class Trainer:
         return self.backend.to_numpy(model.forward(*state.shown, self.backend.share(x)))
 
     def predict_proba(self, x: Any, batch_size: int = 1024) -> np.ndarray:
-        """Return probabilities (n, k): softmax or sigmoid of the outputs, as the loss says.
+        """Return probabilities (n, k): softmax or sigmoid of the outputs, depending on the loss.
 
         A model of one output gives (n, 1), the probability of the second class.
 
         Raises
         ------
         ValueError
-            If the loss has no probabilities, as one for regression.
+            If the loss has no probabilities, such as a loss for regression.
         """
         if self._loss.link is None:
             raise ValueError(
@@ -438,7 +438,7 @@ class Trainer:
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1024
     ) -> dict[str, float]:
-        """Return loss and metrics on data, as they are without dropout.
+        """Return loss and metrics on data, in inference mode (without dropout).
 
         Parameters
         ----------
@@ -462,7 +462,7 @@ class Trainer:
                 self.bound.release()
 
     def check(self, x: Any, y: Any, sample_weight: Any = None) -> None:
-        """Raise what `evaluate` would raise of these data, and do nothing else.
+        """Check data without training: raise the errors that `evaluate` would raise.
 
         Parameters
         ----------
@@ -486,8 +486,8 @@ class Trainer:
         path : str or Path
             The file.
         keep : int
-            Files in all: the one of before becomes "name.1.safetensors", that "name.2.safetensors", and so
-            on; above 1 files so numbered are its own, and those that are too many are removed.
+            Number of files to keep: the previous one becomes "name.1.safetensors", that one
+            "name.2.safetensors", and so on; with `keep` above 1, surplus numbered files are removed.
             `anyback.checkpoint.newest` finds the newest that is intact.
 
         Raises
@@ -495,7 +495,7 @@ class Trainer:
         RuntimeError
             Before the first fit or build.
         CheckpointError, OSError
-            If it cannot be written; the file of before is then intact.
+            If it cannot be written; the previous file stays intact.
         """
         checkpoint.save(self, path, keep)
 
@@ -517,15 +517,15 @@ class Trainer:
         path : str or Path
             The checkpoint.
         backend : str, optional
-            Where to go on: what `anyback.backend` takes, and by default what it gives, wherever the trainer
-            was saved.
+            Where to resume: a name that `anyback.backend` takes; by default the usual one, whatever the
+            trainer was saved on.
         model, loss, optimizer, metrics : optional
-            What was not of anyback itself and so could not be stored, given again.
+            Objects that are not part of anyback, and so could not be stored, given again.
 
         Raises
         ------
         CheckpointError
-            If the file is missing, truncated, altered or no checkpoint.
+            If the file is missing, truncated, altered or not a checkpoint.
         """
         given = {"model": model, "loss": loss, "optimizer": optimizer, "metrics": metrics}
         loaded: Trainer = checkpoint.load(cls, path, backend, given)
