@@ -78,7 +78,7 @@ class JaxBackend(Backend):
         """Compile a loop of steps on a CPU, where a call costs as much as a small step.
 
         The number of steps is an argument, so that a single step runs the same code as many, to the same
-        bits. On a GPU the host would wait for each iteration of such a loop, while separate calls are asynchronous.
+        bits. On a GPU the host would wait for each iteration of such a loop; separate calls do not wait.
         """
         if self.device.platform != "cpu":
             return super().repeat(step, donate)

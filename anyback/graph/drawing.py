@@ -228,7 +228,7 @@ class _Layout:
         """Sort the columns, then return the height of each cell.
 
         Sorting a column by the mean heights of its neighbours on one side, in sweeps to and fro, removes
-        crossings (the barycentre method). Then every cell moves as close to the height of its inputs as it can.
+        crossings (the barycentre method). Then every cell moves close to the height of its inputs.
         """
         before: list[list[int]] = [[] for _ in self.places]
         after: list[list[int]] = [[] for _ in self.places]
