@@ -1,0 +1,446 @@
+"""Update rules against PyTorch, against arithmetic by hand, and against what a rule promises."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import json
+import math
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anyback import optimizers
+from anyback.optimizers import (
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    Lion,
+    Momentum,
+    NAdam,
+    Nesterov,
+    RAdam,
+    RMSProp,
+)
+from anyback.schedules import Cosine, Step
+from tests.conftest import require
+
+STEPS, SIZE = 500, 12
+BETAS = (0.8, 0.97)
+CASES = [
+    SGD(0.05),
+    SGD(0.05, weight_decay=0.1),
+    SGD(0.02, momentum=0.8),
+    SGD(0.05, momentum=0.8, dampening=0.3),
+    SGD(0.05, momentum=0.8, dampening=0.3, weight_decay=0.1),
+    SGD(0.05, momentum=0.8, nesterov=True, weight_decay=0.1),
+    Momentum(),
+    Momentum(0.05, dampening=0.5, weight_decay=0.1),
+    Nesterov(),
+    Nesterov(0.05, weight_decay=0.1),
+    AdaGrad(),
+    AdaGrad(0.3, lr_decay=0.01),
+    AdaGrad(0.3, initial_accumulator_value=0.5, eps=1e-3, weight_decay=0.1),
+    AdaDelta(),
+    AdaDelta(0.5, rho=0.8, eps=1e-4, weight_decay=0.1),
+    Adam(),
+    Adam(0.02, BETAS, eps=1e-3, weight_decay=0.1),
+    Adam(0.02, BETAS, amsgrad=True),
+    Adam(0.02, amsgrad=True, weight_decay=0.1),
+    AdamW(),
+    AdamW(0.02, BETAS, eps=1e-3, weight_decay=0.3),
+    AdamW(0.02, BETAS, amsgrad=True, weight_decay=0.3),
+    AdamW(0.02, weight_decay=0.0),
+    NAdam(),
+    NAdam(0.02, BETAS, eps=1e-3, momentum_decay=0.05, weight_decay=0.1),
+    NAdam(0.02, (0.0, 0.97)),
+    RAdam(),
+    RAdam(0.02, BETAS, eps=1e-3, weight_decay=0.1),
+    RAdam(0.02, (0.8, 0.5)),
+    AdaMax(),
+    AdaMax(0.02, BETAS, eps=1e-3, weight_decay=0.1),
+    *(
+        RMSProp(lr, alpha, eps, momentum, centered, False, weight_decay)
+        for (lr, alpha, eps), momentum, centered, weight_decay in itertools.product(
+            [(1e-2, 0.99, 1e-8), (0.02, 0.9, 1e-3)], [0.0, 0.8], [False, True], [0.0, 0.1]
+        )
+    ),
+]
+BY_HAND = [
+    Lion(),
+    Lion(0.02, BETAS, weight_decay=0.3),
+    *(
+        RMSProp(0.02, 0.9, 1e-3, momentum, centered, True, weight_decay)
+        for momentum, centered, weight_decay in itertools.product([0.0, 0.8], [False, True], [0.0, 0.1])
+    ),
+]
+ALL = CASES + BY_HAND
+TORCH_NAMES = {
+    "Momentum": "SGD",
+    "Nesterov": "SGD",
+    "AdaGrad": "Adagrad",
+    "AdaDelta": "Adadelta",
+    "AdaMax": "Adamax",
+    "RMSProp": "RMSprop",
+}
+TOLERANCE = {"float64": 1e-12, "float32": 5e-6}
+
+
+def name(opt: Any) -> str:
+    return repr(opt).replace(" ", "")
+
+
+def problem(dtype: str = "float64", steps: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
+    """Fixed gradients: on a problem of its own each rounding error would grow."""
+    rng = np.random.default_rng(7)
+    w = rng.standard_normal(SIZE)
+    g = rng.standard_normal((steps, SIZE)) * np.logspace(-1, 1, SIZE)
+    return w.astype(dtype), g.astype(dtype)
+
+
+def path(opt: Any, w: Any, gradients: Any) -> np.ndarray:
+    """Return the parameters after every update."""
+    slots, seen = opt.init(w), []
+    for t, g in enumerate(gradients, 1):
+        w, slots = opt.step(w, g, slots, t)
+        seen.append(np.asarray(w))
+    return np.stack(seen)
+
+
+def assert_near(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
+    assert got.shape == wanted.shape
+    assert got.dtype == wanted.dtype
+    assert np.max(np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))) <= tolerance
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """PyTorch keeps NAdam's running product in its default dtype."""
+    torch = require("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def torch_path(opt: Any, w: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    torch = require("torch")
+    kind = type(opt).__name__
+    options = {key: value for key, value in asdict(opt).items() if key != "eps_inside_sqrt"}
+    p = torch.nn.Parameter(torch.tensor(w))
+    peer = getattr(torch.optim, TORCH_NAMES.get(kind, kind))([p], foreach=False, **options)
+    seen = []
+    for g in gradients:
+        p.grad = torch.tensor(g)
+        peer.step()
+        seen.append(p.detach().numpy().copy())
+    return np.stack(seen)
+
+
+def test_every_name_has_a_case() -> None:
+    assert {type(opt).__name__ for opt in ALL} == set(optimizers.__all__)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("opt", CASES, ids=name)
+def test_as_pytorch(opt: Any, dtype: str, double: None) -> None:
+    torch = require("torch")
+    w, g = problem(dtype)
+    wanted = torch_path(opt, w, g)
+    assert_near(path(opt, w, g), wanted, TOLERANCE[dtype])
+    assert_near(path(opt, torch.tensor(w), torch.tensor(g)), wanted, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("kind", [k for k in optimizers.__all__ if k not in ("Lion", "Momentum", "Nesterov")])
+def test_defaults_are_pytorchs(kind: str) -> None:
+    torch = require("torch")
+    theirs = inspect.signature(getattr(torch.optim, TORCH_NAMES.get(kind, kind))).parameters
+    for field in fields(getattr(optimizers, kind)):
+        if field.name != "eps_inside_sqrt" and (kind, field.name) != ("SGD", "lr"):
+            assert field.default == theirs[field.name].default, field.name
+
+
+def lion_by_hand(opt: Any, w: Any, gradients: Any) -> list[Any]:
+    """Train one parameter, a NumPy scalar: the precision is its own."""
+    m, seen = 0.0, []
+    for g in gradients:
+        mean = opt.betas[0] * m + (1 - opt.betas[0]) * g
+        w = w * (1 - opt.lr * opt.weight_decay) - opt.lr * math.copysign(1.0, mean)
+        m = opt.betas[1] * m + (1 - opt.betas[1]) * g
+        seen.append(w)
+    return seen
+
+
+def rmsprop_by_hand(opt: Any, w: Any, gradients: Any) -> list[Any]:
+    v = m = b = 0.0
+    seen = []
+    for g in gradients:
+        g = g + opt.weight_decay * w
+        v = opt.alpha * v + (1 - opt.alpha) * g**2
+        m = opt.alpha * m + (1 - opt.alpha) * g
+        s = np.sqrt((v - m**2 if opt.centered else v) + opt.eps)
+        b = opt.momentum * b + g / s
+        w = w - opt.lr * b
+        seen.append(w)
+    return seen
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("opt", BY_HAND, ids=name)
+def test_as_by_hand(opt: Any, library: str, dtype: str) -> None:
+    asarray = require(library).asarray
+    w, g = problem(dtype)
+    by_hand = lion_by_hand if isinstance(opt, Lion) else rmsprop_by_hand
+    wanted = np.stack([by_hand(opt, w[i], g[:, i]) for i in range(SIZE)], axis=1)
+    assert_near(path(opt, asarray(w), asarray(g)), wanted, TOLERANCE[dtype])
+
+
+FIRST = [
+    (SGD(0.1), [1.0 - 0.1 * 0.5, 0.95 - 0.1 * -2.0]),
+    (SGD(0.1, weight_decay=0.2), [1.0 - 0.1 * (0.5 + 0.2), 0.93 - 0.1 * (-2.0 + 0.2 * 0.93)]),
+    (SGD(0.1, momentum=0.9, dampening=0.5), [0.95, 0.95 - 0.1 * (0.9 * 0.5 - 0.5 * 2.0)]),
+    (Momentum(0.1), [0.95, 0.95 - 0.1 * (0.9 * 0.5 - 2.0)]),
+    (Nesterov(0.1), [1.0 - 0.1 * (0.5 + 0.45), 0.905 - 0.1 * (-2.0 + 0.9 * (0.45 - 2.0))]),
+    (
+        RMSProp(0.1, alpha=0.9, eps=0.5),
+        [
+            1.0 - 0.05 / (math.sqrt(0.025) + 0.5),
+            1.0 - 0.05 / (math.sqrt(0.025) + 0.5) + 0.2 / (math.sqrt(0.0225 + 0.4) + 0.5),
+        ],
+    ),
+    (
+        Adam(0.1, (0.5, 0.75), eps=0.5),
+        [
+            1.0 - 0.1 * 0.5 / (0.5 + 0.5),
+            0.95 - 0.1 * ((0.125 - 1.0) / 0.75) / (math.sqrt((0.046875 + 1.0) / 0.4375) + 0.5),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("opt", "wanted"), FIRST, ids=[name(opt) for opt, _ in FIRST])
+def test_first_two_steps(opt: Any, wanted: list[float]) -> None:
+    got = path(opt, np.asarray([1.0]), np.asarray([[0.5], [-2.0]]))
+    np.testing.assert_allclose(got[:, 0], wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("opt", ALL, ids=name)
+def test_flat(opt: Any) -> None:
+    """Updating parts is updating the whole, bit for bit."""
+    assert opt.elementwise
+    w, g = problem("float32", 20)
+    parts = np.concatenate([path(opt, w[:5], g[:, :5]), path(opt, w[5:], g[:, 5:])], axis=1)
+    np.testing.assert_array_equal(path(opt, w, g), parts)
+
+
+@pytest.mark.parametrize("opt", ALL, ids=name)
+def test_pure(opt: Any) -> None:
+    w, g = problem("float32", 3)
+    slots = opt.init(w)
+    assert len(slots) == len(opt.slots)
+    for t in range(1, 4):
+        held = [w, g, *slots]
+        for array in held:
+            array.flags.writeable = False
+        before = [array.copy() for array in held]
+        (w1, slots1), (w2, slots2) = (opt.step(w, g[t - 1], slots, t) for _ in range(2))
+        for one, two in zip([w1, *slots1, *held], [w2, *slots2, *before], strict=True):
+            assert one.dtype == np.float32
+            np.testing.assert_array_equal(one, two)
+        w, slots = w1, slots1
+
+
+@pytest.mark.parametrize("opt", ALL, ids=name)
+def test_mask_spares(opt: Any) -> None:
+    mask = np.asarray([1.0, 0.0] * (SIZE // 2))
+    w, (g,) = problem(steps=1)
+    slots = opt.init(w)
+    masked = opt.step(w, g, slots, 1, mask=mask)[0]
+    np.testing.assert_array_equal(masked[mask == 1], opt.step(w, g, slots, 1)[0][mask == 1])
+    spared = replace(opt, weight_decay=0.0).step(w, g, slots, 1)[0]
+    np.testing.assert_array_equal(masked[mask == 0], spared[mask == 0])
+    assert np.array_equal(masked, spared) == (opt.weight_decay == 0)
+
+
+@pytest.mark.parametrize("kind", optimizers.__all__)
+def test_weight_decay_of_one_is_added_to_the_gradient_or_shrinks_the_weights(kind: str) -> None:
+    opt = getattr(optimizers, kind)(lr=0.1, weight_decay=1.0)
+    w, (g,) = problem(steps=1)
+    decoupled = kind in ("AdamW", "Lion")
+    before, gradient = (0.9 * w, g) if decoupled else (w, g + w)
+    got, _ = opt.step(w, g, opt.init(w), 1)
+    plain = replace(opt, weight_decay=0.0)
+    np.testing.assert_allclose(got, plain.step(before, gradient, plain.init(w), 1)[0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("kind", optimizers.__all__)
+def test_without_weight_decay_no_mask_is_read(kind: str) -> None:
+    opt = getattr(optimizers, kind)(weight_decay=0.0)
+    w, (g,) = problem(steps=1)
+    got, _ = opt.step(w, g, opt.init(w), 1, mask=None)
+    np.testing.assert_array_equal(got, opt.step(w, g, opt.init(w), 1)[0])
+
+
+def test_the_sizes_of_radams_two_kinds_of_step_have_the_shape_of_the_rates() -> None:
+    rates = np.asarray([[0.1], [0.2]])
+    for t, zero in ((1, 2), (10, 1)):
+        scalars = RAdam().at(t, rates)
+        assert scalars[1].shape == scalars[2].shape == (2, 1)
+        np.testing.assert_array_equal(scalars[zero], 0.0)
+
+
+def test_centered_rmsprop_remembers_the_mean_gradient() -> None:
+    opt = RMSProp(alpha=0.75, centered=True)
+    w, g = problem(steps=2)
+    slots = opt.step(w, g[0], opt.init(w), 1)[1]
+    np.testing.assert_allclose(slots[1], 0.25 * g[0], rtol=1e-15)
+    slots = opt.step(w, g[1], slots, 2)[1]
+    np.testing.assert_allclose(slots[1], 0.1875 * g[0] + 0.25 * g[1], rtol=1e-15, atol=1e-15)
+
+
+@pytest.mark.parametrize("opt", ALL, ids=name)
+def test_population(opt: Any) -> None:
+    """K networks at once, each with a learning rate of its own, as one after the other."""
+    w, g = (a.reshape(*a.shape[:-1], 3, 4) for a in problem(steps=8))
+    rates, mask = np.asarray([[0.01], [0.1], [0.3]]), np.asarray([1.0, 0.0, 1.0, 1.0])
+    alone = [list(w), [opt.init(member) for member in w]]
+    slots = opt.init(w)
+    for t in range(1, 9):
+        w, slots = opt.step(w, g[t - 1], slots, t, lr=rates, mask=mask)
+        for k in range(3):
+            lr = float(rates[k, 0])
+            alone[0][k], alone[1][k] = opt.step(alone[0][k], g[t - 1, k], alone[1][k], t, lr=lr, mask=mask)
+        assert_near(w, np.stack(alone[0]), 1e-12)
+
+
+@pytest.mark.parametrize("opt", ALL, ids=name)
+def test_scalars_are_python_floats(opt: Any) -> None:
+    """NumPy's would turn a float32 network into a float64 one, and infinities would ruin a long run."""
+    for t in (1, 2, 10, np.int64(999), 10**6):
+        for lr in (None, np.float64(0.1), 0):
+            scalars = opt.at(t, lr)
+            assert all(type(scalar) is float and math.isfinite(scalar) for scalar in scalars)
+    w, (g,) = problem("float32", 1)
+    assert np.isfinite(opt.step(w, g, opt.init(w), 10**6)[0]).all()
+
+
+def test_options_become_python_floats() -> None:
+    options: dict[str, Any] = {"betas": [np.float32(0.5), 0.75], "eps": 1}
+    opt = Adam(lr=np.float64(0.1), **options)
+    assert opt == Adam(0.1, (0.5, 0.75), 1.0)
+    assert type(opt.lr) is type(opt.eps) is type(opt.betas[0]) is float
+
+
+@pytest.mark.parametrize("opt", ALL, ids=name)
+def test_options_survive_json(opt: Any) -> None:
+    again = type(opt)(**json.loads(json.dumps(asdict(opt))))
+    assert again == opt
+    assert hash(again) == hash(opt)
+
+
+@pytest.mark.parametrize("kind", optimizers.__all__)
+def test_rules_compile(kind: str) -> None:
+    """Nothing in a rule that a compiled loop or a fused kernel would not take or would promote."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(getattr(optimizers, kind).rule)))
+    rules = [node for node in ast.walk(tree.body[0]) if isinstance(node, ast.FunctionDef)][1:]
+    assert rules
+    for node in itertools.chain.from_iterable(ast.walk(rule) for rule in rules):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) in {"xp.sqrt", "xp.abs", "xp.sign", "xp.maximum"}
+        if isinstance(node, ast.BinOp | ast.AugAssign):
+            assert not isinstance(node.op, ast.Pow)
+            operands = ast.iter_child_nodes(node)
+            assert not any(isinstance(operand, ast.Constant | ast.UnaryOp) for operand in operands)
+
+
+@pytest.mark.parametrize(
+    "opt", [Adam(lr=Step(0.1, every=7, factor=0.5)), SGD(lr=Cosine(0.1, 20, floor=0.01))]
+)
+def test_schedule_as_learning_rate(opt: Any) -> None:
+    torch = require("torch")
+    w, g = problem(steps=50)
+    p = torch.nn.Parameter(torch.tensor(w))
+    if isinstance(opt, Adam):
+        peer = torch.optim.Adam([p], lr=0.1)
+        schedule = torch.optim.lr_scheduler.StepLR(peer, 7, 0.5)
+    else:
+        peer = torch.optim.SGD([p], lr=0.1)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(peer, 20, eta_min=0.01)
+    wanted = []
+    for gradient in g:
+        p.grad = torch.tensor(gradient)
+        peer.step()
+        schedule.step()
+        wanted.append(p.detach().numpy().copy())
+    assert_near(path(opt, w, g), np.stack(wanted), 1e-12)
+    assert opt.at(8) == opt.at(8, opt.lr(7))
+
+
+def test_any_function_is_a_schedule() -> None:
+    assert SGD(lr=lambda t: 1.0 / (t + 1)).at(4) == (0.0, 0.25)
+
+
+def test_nadams_product_is_right_and_fast_to_resume() -> None:
+    opt = NAdam(betas=(0.99, 0.999))
+    optimizers._products.cache_clear()
+    opt.at(10**6)
+    assert sum(len(optimizers._products(0.99, 4e-3, 1 << n)) for n in range(1, 14)) < 2**14
+    for t in (1, 2, 3, 7, 8, 100, 1000, 5000):
+        product = math.prod(optimizers._mu(0.99, 4e-3, i) for i in range(1, t + 1))
+        assert 1.0 - optimizers._product(0.99, 4e-3, t) == pytest.approx(1.0 - product, rel=1e-15)
+
+
+def test_adagrad_starts_from_its_initial_value() -> None:
+    (v,) = AdaGrad(initial_accumulator_value=0.25).init(np.zeros(3, dtype="float32"))
+    assert v.dtype == np.float32
+    assert v.tolist() == [0.25] * 3
+
+
+def test_centered_rmsprop_stands_rounding() -> None:
+    """A constant gradient has variance 0, and in single precision sometimes less."""
+    w = np.ones(100, dtype="float32")
+    g = np.linspace(0.1, 3.0, 100, dtype="float32")
+    assert np.isfinite(path(RMSProp(centered=True), w, [g] * 2000)).all()
+
+
+@pytest.mark.parametrize("opt", ALL, ids=name)
+def test_a_gradient_of_zero_is_no_step(opt: Any) -> None:
+    w = np.ones(3, dtype="float32")
+    got = path(replace(opt, weight_decay=0.0), w, np.zeros((10, 3), dtype="float32"))
+    np.testing.assert_array_equal(got, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SGD(lr=0.0), "lr must be positive and finite or a schedule, got 0.0"),
+        (lambda: Adam(lr=math.nan), "lr must be positive and finite or a schedule, got nan"),
+        (lambda: Adam(lr="fast"), "lr must be positive and finite or a schedule, got 'fast'"),  # type: ignore[arg-type]
+        (lambda: Adam(betas=(0.9, 1.0)), r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
+        (lambda: Lion(betas=(0.9,)), r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),  # type: ignore[arg-type]
+        (lambda: Lion(betas=0.9), r"betas must be two numbers in \[0, 1\), got 0.9"),  # type: ignore[arg-type]
+        (lambda: SGD(momentum=1.5), r"momentum must be in \[0, 1\), got 1.5"),
+        (lambda: SGD(momentum=True), r"momentum must be in \[0, 1\), got True"),
+        (lambda: SGD(nesterov=True), "nesterov must go with momentum > 0 and dampening 0, got momentum 0.0"),
+        (lambda: Nesterov(dampening=0.5), "got momentum 0.9 and dampening 0.5"),
+        (lambda: AdaDelta(rho=-0.1), r"rho must be in \[0, 1\), got -0.1"),
+        (lambda: RMSProp(eps=0.0), "eps must be positive and finite, got 0.0"),
+        (lambda: AdamW(weight_decay=-1.0), "weight_decay must be finite and not negative, got -1.0"),
+        (lambda: Adam(amsgrad=1), "amsgrad must be True or False, got 1"),  # type: ignore[arg-type]
+        (lambda: Adam().at(0), "t must be an integer from 1, got 0"),
+        (lambda: Adam().at(1.5), "t must be an integer from 1, got 1.5"),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_options_are_named(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
