@@ -8,6 +8,7 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported; tests
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 
 import importlib
+import pkgutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+# Helper modules assert as tests do.
+for _, folder, is_package in pkgutil.iter_modules([os.path.dirname(__file__)]):
+    if is_package:
+        pytest.register_assert_rewrite(f"tests.{folder}")
 
 # A shell's background job ignores Ctrl-C, and so would the processes that tests start and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,7 +13,7 @@ import pytest
 from anyback.backends.cuda import Blas, CudaMachine
 from anyback.engine import device
 from tests.engine.emulated_gpu import COMPILER, Emulated
-from tests.engine.test_device import MODELS, trained
+from tests.engine.programs import MODELS, trained
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="the emulator needs a C++ compiler")
 
