@@ -20,9 +20,9 @@ from benchmarks.turns import ROOT
 BACKENDS = ("cupy", "torch:cuda", "jax:gpu")
 # What is in the names of their tests; those of training take the default backend.
 NAMED = {"cupy": "cupy", "torch:cuda": "torch-cuda or torch:cuda", "jax:gpu": "jax"}
-TRAINING = ("test_trainer.py", "test_callbacks.py", "test_checkpoint.py", "test_cli.py")
+TRAINING = ("training", "callbacks", "checkpoint", "cli")
 # Left out of the first: they take minutes and say little more.
-LONG = ("test_examples.py", "test_benchmarks.py")
+LONG = ("docs/test_examples.py", "docs/test_benchmarks.py")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _checked(name: str, folder: Path) -> list[Check]:
         check(
             name,
             "of training",
-            [f"tests/{file}" for file in TRAINING],
+            [f"tests/{folder}" for folder in TRAINING],
             log.with_name(f"{log.name}-training.txt"),
             default=name,
         ),

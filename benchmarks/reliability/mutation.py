@@ -1,7 +1,7 @@
 """Wrong formulas: each formula is changed in one place after the other, and the tests have to find it.
 
 A change, a mutant, is one of `replacements` in the body of a function or method. The tests are those of the
-file, the examples of its docstrings, and what `tests/test_laws.py` holds its names to, on NumPy,
+file, the examples of its docstrings, and what `tests/laws/test_laws.py` holds its names to, on NumPy,
 array-api-strict and PyTorch. They are collected once and run once, which tells what functions each of them
 enters. Then for each mutant a forked process, whose function gets the changed code, runs the tests that enter
 it, those that found most so far first, until one fails; one that hangs or dies has found it too. Survived are
@@ -49,7 +49,15 @@ FORMULAS = (
     "regularizers",
     "schedules",
 )
-TESTS = {"regularizers": "clipping"}  # where they are not in a file of that name
+TESTS = {  # where they are not in a file of that name in tests/formulas
+    "clipping": "optimizers/test_clipping.py",
+    "layers": "layers",
+    "losses": "losses",
+    "metrics": "metrics",
+    "optimizers": "optimizers",
+    "regularizers": "optimizers/test_clipping.py",
+    "schedules": "optimizers/test_schedules.py",
+}
 NO_ANSWER = "the process hung or died"
 QUICK = ("numpy", "array_api_strict", "torch")  # libraries that begin at once
 LIMIT = 20.0  # seconds of processor time for a test, which may have to wake a library; most take thousandths
@@ -140,7 +148,11 @@ def tried(module: str, settings: Settings) -> dict[str, Any]:
     name = f"mutants of {module}.py that tests find"
     if not hasattr(os, "fork"):
         return outcome(name, 0, 0, skipped="this system does not fork")
-    own = [f"tests/test_{TESTS.get(module, module)}.py", f"anyback/{module}.py", "tests/test_laws.py"]
+    own = [
+        f"tests/{TESTS.get(module, f'formulas/test_{module}.py')}",
+        f"anyback/{module}.py",
+        "tests/laws/test_laws.py",
+    ]
     found = hunted([module], own, settings.folder / f"{module}.json", settings.kills, settings.seed)
     lost = [mutant for mutant, test in found["mutants"].items() if test is None]
     settings.say(f"{module}: {len(found['mutants'])} mutants, {len(lost)} not found")
@@ -299,7 +311,7 @@ class Hunt:
         items[:] = [item for item in items if _matters(item, public)]
 
     def pytest_runtestloop(self, session: Any) -> bool:
-        if any(item.path.parent.name == "tests" for item in session.items):
+        if any(ROOT / "tests" in item.path.parents for item in session.items):
             with suppress(ImportError):
                 import_module("torch._dynamo")  # which its optimizers import; once, and not in every process
         functions = {name: _functions(name) for name in self.trees}

@@ -17,9 +17,9 @@ from benchmarks.reliability import Settings, outcome
 from benchmarks.turns import ROOT
 
 FILES = {
-    "steps compared between backends, errors planted": "test_parity.py",
-    "reads from a device, epochs and steps": "test_synchronisation.py",
-    "laws, of every formula and backend": "test_laws.py",
+    "steps compared between backends, errors planted": "backends/test_parity.py",
+    "reads from a device, epochs and steps": "laws/test_synchronisation.py",
+    "laws, of every formula and backend": "laws/test_laws.py",
 }
 
 
@@ -29,7 +29,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
     rows = []
     for name, file in FILES.items():
-        report = settings.folder / f"{file}.xml"
+        report = settings.folder / f"{file.replace('/', '-')}.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
         subprocess.run([*command, f"tests/{file}"], cwd=ROOT, env=environment, capture_output=True)
         rows.append(row(name, report.read_text(encoding="utf-8")))

@@ -39,7 +39,7 @@ def test_its_tests(copy):
         root,
         "-m",
         "pytest",
-        "tests/test_laws.py",
+        "tests/laws/test_laws.py",
         "-k",
         name,
         "-q",
