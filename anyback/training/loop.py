@@ -69,11 +69,11 @@ class Loop:
                 state.best = None  # no callback keeps it up to date
         with Progress(trainer, self.data.batches, epochs, verbose) as progress, Interrupt() as interrupt:
             while state.epoch < epochs and not trainer.stop:
-                if not self._train_epoch(hooks, progress, interrupt):
+                if self._train_epoch(hooks, progress, interrupt):
+                    self._end_epoch(hooks, progress)
+                else:
                     hooks.call("on_stop", trainer)
                     interrupt.check()
-                    return
-                self._end_epoch(hooks, progress)
 
     def _train_epoch(self, hooks: Hooks, progress: Progress, interrupt: Interrupt) -> bool:
         """Train on the batches that are left of the epoch; return whether it was finished."""
@@ -94,7 +94,7 @@ class Loop:
         return True
 
     def _end_epoch(self, hooks: Hooks, progress: Progress) -> None:
-        """Read the epoch's metrics, validate, and tell the callbacks."""
+        """Read the epoch's metrics, validate, add a row to the history and call the callbacks."""
         state, model = self.state, self.model
         sums = model.mark_nonfinite(state.sums, state.w, state.stats, state.slots)
         logs: dict[str, float] = {"epoch": state.epoch + 1, **model.sums.means(sums)}
