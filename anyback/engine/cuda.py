@@ -121,7 +121,7 @@ def emit(fused: Fused, numbers: Sequence[Node]) -> tuple[str, list[Launch | Node
 def feed(arrays: Sequence[tuple[int, np.dtype]]) -> str:
     """Return the source of the kernel that takes the next row of several tables.
 
-    Its arguments are the number of the row, which goes on by one, and for each of `arrays`, given by size and
+    Its arguments are the number of the row, which is incremented, and for each of `arrays`, given by size and
     dtype, the table and where the row goes.
     """
     types = [TYPES[dtype.str[1:]] for _, dtype in arrays]

@@ -356,7 +356,7 @@ class _Layout:
         return a is None or (a.itemsize == b.itemsize and arg.value.shape == b.shape and a.flags.c_contiguous)
 
     def _new(self, node: Node, run: Run | None = None) -> Array:
-        """Return room for a result: of a free buffer of its size, the one used last."""
+        """Return memory for a result: of the free buffers of its size, the one used last."""
         if run is not None:
             self._owned[node] = self._chunk(run, node.value.shape, node.value.dtype)
             return self._owned[node]
@@ -368,7 +368,7 @@ class _Layout:
         return buffer[: node.value.nbytes].view(node.value.dtype).reshape(node.value.shape)
 
     def _chunk(self, run: Run, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return room for what lives only inside a run."""
+        """Return memory for a value that lives only inside a run."""
         shape = (run.chunk, *shape[1:])
         mine = {id(array) for array in run.local}
         fits = [j for j, b in enumerate(self._free) if id(b) in mine and (b.shape, b.dtype) == (shape, dtype)]

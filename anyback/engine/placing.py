@@ -24,13 +24,13 @@ class Places:
         Results to the arguments whose memory they take.
     starts : dict of Node to int
         Where the others begin, in bytes.
-    room : int
-        How many bytes there must be for them.
+    nbytes : int
+        Size of the block that holds them.
     """
 
     over: dict[Node, Node]
     starts: dict[Node, int]
-    room: int
+    nbytes: int
 
 
 def place(fused: Fused, results: Sequence[Node], donated: Sequence[Node]) -> Places:
@@ -110,8 +110,8 @@ def arranged(sizes: dict[Node, int], lives: dict[Node, tuple[int, int]]) -> tupl
 
     Examples
     --------
-    >>> starts, room = arranged({"a": 10, "b": 300, "c": 20}, {"a": (0, 1), "b": (1, 2), "c": (2, 3)})
-    >>> starts, room
+    >>> starts, nbytes = arranged({"a": 10, "b": 300, "c": 20}, {"a": (0, 1), "b": (1, 2), "c": (2, 3)})
+    >>> starts, nbytes
     ({'b': 0, 'c': 512, 'a': 512}, 768)
     """
     starts: dict[Node, int] = {}

@@ -20,7 +20,7 @@ from anyback.pytree import leaves, tree_map
 __all__ = ["Machine", "Program", "look"]
 
 # Steps whose numbers are handed over at once.
-ROOM = 64
+ROWS_PER_CALL = 64
 # Bytes of an array that is copied when another comes in its place; around a larger one all is bound anew.
 SMALL = 1 << 26
 
@@ -154,8 +154,8 @@ class Program:
         if not self.has_run or len(batches) == 1:
             self._run([*given, *batches[0]], words[:1])
             done = 1
-        for start in range(done, len(batches), ROOM):
-            some = batches[start : start + ROOM]
+        for start in range(done, len(batches), ROWS_PER_CALL):
+            some = batches[start : start + ROWS_PER_CALL]
             graph = self._next()
             numbers, *tables = self.tables
             numbers[: len(some)] = words[start : start + len(some)]
@@ -208,7 +208,7 @@ class Program:
             if mine or not (given[i].flags.c_contiguous and getattr(given[i].flags, "writeable", True)):
                 self.bound[i] = self.xp.array(given[i], order="C")
             self.arrays[self.inputs[i]] = self.bound[i].reshape(-1)
-        block = self.xp.empty(self.places.room, np.uint8)
+        block = self.xp.empty(self.places.nbytes, np.uint8)
         for node, start in self.places.starts.items():
             self.arrays[node] = block[start : start + node.value.nbytes].view(node.value.dtype)
         for node, old in self.places.over.items():
@@ -320,7 +320,7 @@ class Program:
         """Return one call for a step that begins by taking the next of the batches from the tables."""
         if self.next is None:
             targets = [self.slot, *(self.bound[i].reshape(-1) for i in self.fresh)]
-            self.tables = [self.xp.empty((ROOM, x.size), x.dtype) for x in targets]
+            self.tables = [self.xp.empty((ROWS_PER_CALL, x.size), x.dtype) for x in targets]
             self.step = self.xp.zeros((), np.int64)
             pairs = [array for pair in zip(self.tables, targets, strict=True) for array in pair]
             take = partial(self.function("feed"), (1, 1), (1024,), (self.step, *pairs))
