@@ -9,13 +9,6 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         ): "where x > 0, what expm1 gives is not taken; it must only be finite",
         ("softplus", "x <= 0.0 -> x < 0.0"): "at 0, x is 0 too",
     },
-    "clipping": {
-        (
-            "global_norm",
-            "xp.where(top == 0.0, 1.0, top) -> xp.where(top == 0.0, 1.5, top)",
-        ): "where the largest is 0, all are, and 0 divided and multiplied by any number is 0",
-        ("clip_by_norm", "excess <= 1.0 -> excess < 1.0"): "at 1, excess is 1 too",
-    },
     "gates": {
         (
             "matmul",
@@ -76,6 +69,11 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         ): "the quotient is replaced by NaN there; the divisor must only not be 0",
     },
     "optimizers": {
+        (
+            "global_norm",
+            "xp.where(top == 0.0, 1.0, top) -> xp.where(top == 0.0, 1.5, top)",
+        ): "where the largest is 0, all are, and 0 divided and multiplied by any number is 0",
+        ("clip_by_norm", "excess <= 1.0 -> excess < 1.0"): "at 1, excess is 1 too",
         (
             "SGD.rule",
             "self.dampening != 0 -> self.dampening != 1",

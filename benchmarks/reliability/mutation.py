@@ -39,7 +39,6 @@ from benchmarks.turns import ROOT
 
 FORMULAS = (
     "activations",
-    "clipping",
     "gates",
     "initializers",
     "layers",
@@ -50,7 +49,6 @@ FORMULAS = (
     "schedules",
 )
 TESTS = {  # where they are not in a file of that name in tests/formulas
-    "clipping": "optimizers/test_clipping.py",
     "layers": "layers",
     "losses": "losses",
     "metrics": "metrics",
@@ -145,12 +143,12 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
 def tried(module: str, settings: Settings) -> dict[str, Any]:
     """Return the row of one file, whose mutants are tried in a process of their own."""
-    name = f"mutants of {module}.py that tests find"
+    name = f"mutants of {module} that tests find"
     if not hasattr(os, "fork"):
         return outcome(name, 0, 0, skipped="this system does not fork")
     own = [
         f"tests/{TESTS.get(module, f'formulas/test_{module}.py')}",
-        f"anyback/{module}.py",
+        str(_path(module)),
         "tests/laws/test_laws.py",
     ]
     found = hunted([module], own, settings.folder / f"{module}.json", settings.kills, settings.seed)
@@ -186,6 +184,30 @@ def hunted(
         raise RuntimeError(f"the mutants of {', '.join(modules)} cannot be tried: {done.stdout}{done.stderr}")
     found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     return found
+
+
+def _path(module: str) -> Path:
+    """Return the file of a module, or the folder of a package, from the root of the checkout."""
+    path = Path("anyback", module)
+    return path if (ROOT / path).is_dir() else path.with_suffix(".py")
+
+
+def files_of(module: str) -> list[Path]:
+    """Return the file of a module, or the files of a package but its __init__.py."""
+    path = ROOT / _path(module)
+    return [*sorted(path.glob("[!_]*.py")), path / "_base.py"] if path.is_dir() else [path]
+
+
+def tree_of(module: str) -> ast.Module:
+    """Return the functions and classes of a module's files as one tree."""
+    bodies = [ast.parse(file.read_text("utf-8")).body for file in files_of(module)]
+    first, *others = bodies
+    later = [node for body in others for node in body if not _is_future(node)]
+    return ast.Module([*first, *later], [])
+
+
+def _is_future(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 # --- what is changed -----------------------------------------------------------------------------
@@ -292,7 +314,7 @@ class Hunt:
     """A plugin of pytest that runs the collected tests again for each mutant."""
 
     def __init__(self, modules: Sequence[str], most: int, seed: int, only: Sequence[str]) -> None:
-        self.trees = {name: ast.parse((ROOT / f"anyback/{name}.py").read_text("utf-8")) for name in modules}
+        self.trees = {name: tree_of(name) for name in modules}
         # y * y without either factor is the same mutant twice.
         every = list({str(m): m for name, tree in self.trees.items() for m in mutants(name, tree)}.values())
         known = {(module, *change) for module, changes in EQUIVALENT.items() for change in changes}
@@ -374,7 +396,7 @@ def forked(function: Callable[[], Any]) -> Any:
 def _entered(item: Any, modules: set[str]) -> tuple[bool, float, set[str]]:
     """Run a test: whether it passes, its seconds, and the functions of formula files that it enters."""
     entered = set()
-    files = {import_module(f"anyback.{name}").__file__: name for name in modules}
+    files = {str(file): name for name in modules for file in files_of(name)}
 
     def note(frame: Any, event: str, argument: Any) -> None:
         code = frame.f_code
@@ -407,9 +429,9 @@ def _matters(item: Any, public: set[str]) -> bool:
 
 def _functions(module: str) -> dict[str, list[FunctionType]]:
     """Return every living function that a module's source defines, by its qualified name."""
-    file, found = import_module(f"anyback.{module}").__file__, {}
+    files, found = {str(file) for file in files_of(module)}, {}
     for thing in gc.get_objects():
-        if type(thing) is FunctionType and thing.__code__.co_filename == file:
+        if type(thing) is FunctionType and thing.__code__.co_filename in files:
             found.setdefault(thing.__code__.co_qualname, []).append(thing)
     return found
 

@@ -133,8 +133,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     run = tmp_path / "run"
     # A batch that lasts: the second signal comes while the first waits for it.
     slow = (
-        "import time; from anyback import step; program = step.Program.step\n"
-        "step.Program.step = lambda *args: (time.sleep(30), program(*args))[1]\n"
+        "import time; from anyback.training import step; program = step.TrainStep.step\n"
+        "step.TrainStep.step = lambda *args: (time.sleep(30), program(*args))[1]\n"
         "from anyback.__main__ import main; main()"
     )
     process = started(run, code=slow, until="run.json")

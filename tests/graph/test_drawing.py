@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from anyback import drawing, gates
-from anyback.graph import dot, draw, gradients, inputs, lift
+from anyback import gates
+from anyback.graph import dot, draw, drawing, gradients, inputs, lift
 from tests.conftest import require
 from tests.graph.circuits import NEURON, exp, maximum, on, relu, sigmoid, square, total
 
@@ -202,5 +202,5 @@ def test_a_chain_is_straight_and_a_tree_has_no_crossing():
 
 def test_without_matplotlib_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"^pictures need matplotlib: pip install 'anyback\[cli\]'$"):
+    with pytest.raises(ImportError, match=r"^drawings need matplotlib: pip install 'anyback\[cli\]'$"):
         draw(norm())

@@ -53,7 +53,7 @@ def test_what_does_not_hold_fails(monkeypatch, name):
     """Planted: weights that a file has not as they were, draws that begin again, clipping of all at once."""
     if name == "loads":
         require("array_api_strict")
-    take_up = save_load._take_up
+    take_up = save_load._restore
 
     def taken_up(trainer, arrays, stored):
         take_up(trainer, arrays, stored)
@@ -68,7 +68,7 @@ def test_what_does_not_hold_fails(monkeypatch, name):
     fit = {"epochs": 3, "batch_size": 5}
     case = properties.Case((ab.Dropout(0.3),), "mean_squared_error", 2, 20, 6, options, fit)
     PROPERTIES[name](case)
-    monkeypatch.setattr(save_load, "_take_up", taken_up)
+    monkeypatch.setattr(save_load, "_restore", taken_up)
     monkeypatch.setattr(step, "clip_by_norm", clipped)
     with pytest.raises(AssertionError):
         PROPERTIES[name](case)

@@ -119,7 +119,7 @@ def test_fit_refuses_and_names(name):
     made = trainer(*LOSSES[kind])
     if kind not in ("image", "one"):
         made.build(4)
-    before = None if made._layout is None else np.array(made.weights)
+    before = None if made.in_shape is None else np.array(made.weights)
     with pytest.raises((TypeError, ValueError)) as error:
         made.fit(x, y, **{"verbose": 0, **arguments})
     one_line(error, expected)
