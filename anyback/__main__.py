@@ -1,4 +1,4 @@
-"""``python -m anyback``, and what the command ``anyback`` runs."""
+"""``python -m anyback``, which is also the command ``anyback``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _NEEDED = ("typer", "rich", "matplotlib")
 
 
 def main() -> None:
-    """Run the command line, or say in one line what it lacks and exit with code 2."""
+    """Run the command line, or print one line and exit with code 2 if its dependencies are missing."""
     if any(find_spec(name) is None for name in _NEEDED):
         print("the command line needs anyback[cli]: pip install 'anyback[cli]'", file=sys.stderr)
         raise SystemExit(2)
-    # A stream that the shell closed is None here, and every print to it would raise.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
+    # A stream that the shell has closed is None, and printing to it would raise.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         from anyback.cli import app
 
         app(prog_name="anyback")
-    except KeyboardInterrupt:  # while the libraries are still being imported
+    except KeyboardInterrupt:  # during the imports
         print("error: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: the batch is finished first, so that no state is half changed."""
+"""Ctrl-C and SIGTERM during training: the batch is finished first, so that the state is consistent."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Interrupt", "Interrupted", "terminable", "terminate"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted after a whole batch: if saved now, it resumes as if it had not been.
+    """Training was interrupted after a complete batch: saved now, it resumes exactly.
 
-    A second Ctrl-C does not wait and raises a plain KeyboardInterrupt.
+    A second Ctrl-C does not wait and raises KeyboardInterrupt.
 
     Attributes
     ----------
     number : int
-        The number of the signal: a program then exits with ``128 + number``.
+        The signal number; the exit code of the program is then ``128 + number``.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,17 +29,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Exit with the code of SIGTERM, but orderly; while training, by raising `Interrupted`.
+    """Exit with the code of SIGTERM after cleaning up; training raises `Interrupted` instead.
 
-    It is for SIGTERM what Python's own handler is for Ctrl-C: ``signal.signal(signal.SIGTERM, terminate)``.
+    A signal handler, as Python's own is for Ctrl-C: ``signal.signal(signal.SIGTERM, terminate)``.
     """
     raise SystemExit(128 + number)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Handle SIGTERM by `terminate`, unless the program has its own handler or this is no main thread."""
-    # None where it is not Python's to give back.
+    """Handle SIGTERM with `terminate`, unless the program has a handler or this is not the main thread."""
+    # getsignal returns None for a handler that was not installed from Python: it could not be restored.
     before = signal.getsignal(signal.SIGTERM) if _in_main_thread() else None
     if before is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, terminate)
@@ -53,8 +53,8 @@ def terminable() -> Iterator[None]:
 class Interrupt:
     """A context in which Ctrl-C and SIGTERM wait for `check`; a second Ctrl-C acts at once.
 
-    Only the main thread gets signals: elsewhere, and where a program handles Ctrl-C by itself, nothing
-    is changed. SIGTERM waits only if it is handled by `terminate`.
+    Only the main thread receives signals: in other threads, and if the program has its own handler of
+    Ctrl-C, nothing changes. SIGTERM waits only if `terminate` handles it.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def check(self) -> None:
-        """Raise `Interrupted` if there was a signal."""
+        """Raise `Interrupted` if a signal was received."""
         if self.asked:
             number, self.asked = self.asked, 0
             raise Interrupted(number)

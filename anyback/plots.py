@@ -1,8 +1,8 @@
-"""Pictures of a run: its curves, its confusion matrix, its predictions against the truth, its way down.
+"""Plots of training curves, confusion matrices, predictions against true values, and descent paths.
 
-They are drawn on matplotlib's Figure objects without pyplot, so that no display is needed and no state
-is shared. Colours are those of Okabe and Ito ("Color universal design", 2008), told apart by colour-blind
-readers too, and lines differ in their dashes besides.
+They use matplotlib's Figure without pyplot: no display is needed and no state is shared. The colours are
+those of Okabe and Ito ("Color universal design", 2008), which colour-blind readers can distinguish. Lines
+differ in their dashes, too.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ __all__ = ["best_epoch", "confusion", "curves", "descent", "predicted_against_tr
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6b6b6b"
 _INK = "#262626"
-# Of several lines, with a dash of its own each.
+# Colour and dashes of each line in `descent`.
 _LINES = (
     *((_BLUE, "-"), (_ORANGE, (0, (5, 1.5))), ("#009E73", (0, (1, 1))), ("#CC79A7", (0, (5, 1, 1, 1)))),
     *(("#E69F00", "-"), ("#56B4E9", (0, (5, 1.5))), ("#000000", (0, (1, 1)))),
 )
-# Figures of an epoch that are no curve of their own.
+# Entries of the history without a panel of their own.
 _NO_CURVES = ("epoch", "loss", "lr", "penalty")
 
 
 def curves(
     history: Iterable[Mapping[str, float]], path: str | Path | None = None, *, loss: str = "loss"
 ) -> Any:
-    """Draw loss and metrics over epochs, of training and validation.
+    """Plot loss and metrics of training and validation over the epochs.
 
     Parameters
     ----------
     history : History or iterable of mappings
-        One mapping an epoch, such as `anyback.History` holds.
+        One mapping per epoch, as in `anyback.History`.
     path : str or Path, optional
-        Where to save the picture; its ending says the format.
+        Where to save the plot; the suffix determines the format.
     loss : str
-        What to call the loss.
+        Name of the loss.
 
     Returns
     -------
@@ -76,34 +76,34 @@ def curves(
 def confusion(
     matrix: Any, names: Sequence[str] | None = None, path: str | Path | None = None, *, part: str = ""
 ) -> Any:
-    """Draw a confusion matrix: counts, shaded by their share of the true class.
+    """Plot a confusion matrix: counts, shaded by their fraction of the true class.
 
     Parameters
     ----------
     matrix : array (k, k)
         Samples of each true class (rows) predicted as each class (columns); see `metrics.confusion_matrix`.
     names : sequence of str, optional
-        Names of the k classes; by default their numbers.
+        Names of the k classes; by default their indices.
     path : str or Path, optional
-        Where to save the picture; its ending says the format.
+        Where to save the plot; the suffix determines the format.
     part : str
-        Which part of the data it is, such as "held out".
+        Name of the split, such as "held out", for the title.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The picture.
+        The plot.
 
     Raises
     ------
     ValueError
-        If the matrix is not square, or there is not a name for each class.
+        If the matrix is not square, or the number of names differs from the number of classes.
 
     Examples
     --------
     >>> figure = confusion([[8, 2], [1, 9]], ["cat", "dog"])
     >>> figure.axes[0].get_title()
-    '17 of 20 right: accuracy 0.850'
+    '17 of 20 correct: accuracy 0.850'
     """
     counts = np.asarray(matrix, dtype=float)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
@@ -112,7 +112,7 @@ def confusion(
     labels = [str(i) for i in range(k)] if names is None else [_short(str(name)) for name in names]
     if len(labels) != k:
         raise ValueError(f"names must have {k} elements, one for each class, got {len(labels)}")
-    total, right = counts.sum(), np.trace(counts)
+    total, correct = counts.sum(), np.trace(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300)
     side = min(max(3.8, 0.46 * k + 1.6), 14.0)
     figure = _figure(side + 1.2, side)
@@ -137,9 +137,9 @@ def confusion(
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    title = f"{right:g} of {total:g} right: accuracy {right / max(total, 1e-300):.3f}"
+    title = f"{correct:g} of {total:g} correct: accuracy {correct / max(total, 1e-300):.3f}"
     axes.set_title(f"{part}, {title}" if part else title, fontsize=10, pad=10)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="fraction of the true class")
     bar.outline.set_visible(False)
     return _saved(figure, path)
 
@@ -147,28 +147,28 @@ def confusion(
 def predicted_against_true(
     predicted: Any, true: Any, path: str | Path | None = None, *, name: str = "target", part: str = ""
 ) -> Any:
-    """Draw predictions of real numbers against the truth; a perfect model's points lie on the diagonal.
+    """Plot predicted against true numbers; the points of a perfect model lie on the diagonal.
 
     Parameters
     ----------
     predicted, true : array (n,) or (n, k)
-        As many of one as of the other.
+        Predictions and true values, of the same shape.
     path : str or Path, optional
-        Where to save the picture; its ending says the format.
+        Where to save the plot; the suffix determines the format.
     name : str
-        What the numbers are, with their unit where there is one.
+        Name of the target, with its unit if any.
     part : str
-        Which part of the data it is, such as "held out".
+        Name of the split, such as "held out", for the title.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel for each output, six at most.
+        One panel for each output, at most six.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or there is nothing to draw.
+        If the shapes differ, or the arrays are empty.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def predicted_against_true(
     z, t = (np.asarray(a, dtype=float) for a in (predicted, true))
     if z.shape != t.shape or z.ndim not in (1, 2) or not z.size:
         raise ValueError(
-            f"predicted and true must have one shape (n,) or (n, k), got {z.shape} and {t.shape}"
+            f"predicted and true must have the same shape (n,) or (n, k), got {z.shape} and {t.shape}"
         )
     z, t = z.reshape(len(z), -1), t.reshape(len(t), -1)
     panels = min(z.shape[1], 6)
@@ -195,7 +195,7 @@ def predicted_against_true(
         own = _short(name) if z.shape[1] == 1 else f"{_short(name)} {i}"
         axes.set_xlabel(f"true {own}")
         axes.set_ylabel(f"predicted {own}")
-        _bare(axes)
+        _simplify(axes)
     figure.axes[0].legend(frameon=False, loc="upper left")
     figure.axes[0].set_title(f"{part}, {len(z):,} rows" if part else f"{len(z):,} rows", fontsize=10)
     return _saved(figure, path)
@@ -209,33 +209,33 @@ def descent(
     window: tuple[float, float, float, float],
     axes: Any = None,
 ) -> Any:
-    """Draw paths of points over the contours of a function of two numbers.
+    """Plot paths of points over the contours of a function of two variables.
 
     Parameters
     ----------
     f : callable
-        ``f(x)`` gives the height at the points x (2, rows, columns), elementwise: (rows, columns).
+        ``f(x)`` returns the values (rows, columns) at the points x (2, rows, columns), elementwise.
     paths : mapping of str to array (n, 2)
-        The points of each path, in order, by the name it has in the legend; a name that is empty or begins
-        with an underscore is not in it. A dot marks where it starts, a cross where it ends. What leaves the
-        window far behind is cut off.
+        The points of each path, in order, by its name in the legend; an empty name, or one that begins with
+        an underscore, is not in the legend. A dot marks the start of a path, a cross its end. Paths are cut
+        off far outside the window.
     path : str or Path, optional
-        Where to save the picture; its ending says the format.
+        Where to save the plot; the suffix determines the format.
     window : (left, right, bottom, top)
-        What is seen of the plane; left may be larger than right, and bottom than top.
+        Limits of the axes; left may be larger than right, and bottom than top.
     axes : matplotlib.axes.Axes, optional
-        Where to draw; by default in a figure of its own.
+        Axes to draw on; by default those of a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure that was drawn on.
+        The figure of the axes.
 
     Raises
     ------
     ValueError
-        If a path is not of shape (n, 2) with n >= 1, the window has no area, or the function no finite value
-        in it.
+        If a path does not have shape (n, 2) with n >= 1, the window has no area, or the function has no
+        finite value in it.
 
     Examples
     --------
@@ -251,10 +251,12 @@ def descent(
     height = np.ma.masked_invalid(np.asarray(f(x.copy()), dtype=float))
     if height.shape != x.shape[1:] or not height.count():
         got = f"{height.count()} of shape {height.shape}"
-        raise ValueError(f"f must give finite numbers of shape {x.shape[1:]} for x {x.shape}, got {got}")
-    figure = _figure(5.2, 4.2) if axes is None else axes.figure.canvas.figure  # of a subfigure the whole
+        raise ValueError(f"f must return finite numbers of shape {x.shape[1:]} for x {x.shape}, got {got}")
+    figure = (
+        _figure(5.2, 4.2) if axes is None else axes.figure.canvas.figure
+    )  # the figure, also for a subfigure
     axes = figure.add_subplot() if axes is None else axes
-    # Equal steps of the share of the plane below them: a narrow valley and a steep wall both have some.
+    # Levels at quantiles of the values, so that a narrow valley and a steep slope both have contours.
     levels = np.unique(np.quantile(height.compressed(), np.linspace(0.0, 1.0, 16) ** 1.5))
     if len(levels) > 1:
         axes.contourf(*x, height, levels=levels, cmap="Greys_r", alpha=0.22)
@@ -274,23 +276,23 @@ def descent(
         axes.plot(*way[:1].T, "o", color=colour, markersize=6, markeredgecolor="white")
         axes.plot(*way[-1:].T, "X", color=colour, markersize=7, markeredgecolor="white", zorder=3)
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="$x_0$", ylabel="$x_1$")
-    _bare(axes)
+    _simplify(axes)
     axes.grid(False)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=8)
     return _saved(figure, path)
 
 
-# --- parts --------------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------------
 
 
 def _panel(axes: Any, rows: list[Mapping[str, float]], name: str, best: int | None) -> None:
-    """Draw one figure of training and validation over the epochs."""
+    """Plot one metric of training and validation over the epochs."""
     from matplotlib.ticker import MaxNLocator
 
     drawn: list[float] = []
     for key, label, colour, dashes in (
-        (name, "training (while it learns)", _BLUE, "-"),
+        (name, "training (running mean)", _BLUE, "-"),
         (f"val_{name}", "validation", _ORANGE, (0, (5, 1.5))),
     ):
         points = [(row["epoch"], row[key]) for row in rows if key in row and math.isfinite(row[key])]
@@ -303,28 +305,28 @@ def _panel(axes: Any, rows: list[Mapping[str, float]], name: str, best: int | No
         at = [value for epoch, value in points if epoch == best]
         if key.startswith("val_") and at:
             axes.plot([best], at, "o", color=colour, markersize=6, markeredgecolor="white", zorder=3)
-    # A loss that falls by orders of magnitude shows only its first epochs on a linear scale.
+    # On a linear scale, a loss that falls by orders of magnitude would show only the first epochs.
     if name == "loss" and drawn and min(drawn) > 0 and max(drawn) > 20 * min(drawn):
         axes.set_yscale("log")
     if best is not None:
         axes.axvline(best, color=_GREY, linewidth=1.0, linestyle=":", zorder=0, label=f"best epoch: {best}")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    _bare(axes)
+    _simplify(axes)
 
 
 def best_epoch(history: Iterable[Mapping[str, float]]) -> int | None:
-    """Return the epoch of the lowest validation loss, or None where there is no validation.
+    """Return the epoch of the lowest validation loss, or None without validation.
 
     Parameters
     ----------
     history : History or iterable of mappings
-        One mapping an epoch.
+        One mapping per epoch.
 
     Returns
     -------
     int or None
-        Its number, from 1; of equal ones the first.
+        Its number, from 1; for equal losses the first.
 
     Examples
     --------
@@ -340,7 +342,7 @@ def best_epoch(history: Iterable[Mapping[str, float]]) -> int | None:
 
 
 def _limits(*values: np.ndarray) -> tuple[float, float]:
-    """Return limits around all finite values, with a margin."""
+    """Return axis limits around all finite values, with a margin."""
     finite = np.concatenate([v[np.isfinite(v)] for v in values])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     margin = 0.05 * (high - low) or 0.5
@@ -348,21 +350,21 @@ def _limits(*values: np.ndarray) -> tuple[float, float]:
 
 
 def _short(name: str) -> str:
-    """Return a name that fits, in which a dollar sign begins no formula."""
+    """Return a name, shortened and with its dollar signs escaped."""
     return (name if len(name) <= 18 else name[:16] + "..").replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Any:
-    """Return an empty figure, in inches."""
+    """Return an empty figure; sizes are in inches."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        raise ImportError("pictures need matplotlib: pip install 'anyback[cli]'") from None
+        raise ImportError("plots need matplotlib: pip install 'anyback[cli]'") from None
     return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
 
-def _bare(axes: Any) -> None:
-    """Take away what is no data."""
+def _simplify(axes: Any) -> None:
+    """Remove spines and fade the grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_GREY)
     axes.tick_params(colors=_INK)

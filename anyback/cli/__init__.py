@@ -1,12 +1,12 @@
 """The command line: ``anyback train``, ``evaluate``, ``predict``, ``backends``, ``gradcheck`` and ``parity``.
 
-Commands are declared in `train` and `others` and do their work elsewhere, in modules that are imported when
-they are needed: matplotlib and the array libraries take time.
+A command is declared in `commands`, its options in `options`. Modules that are slow to import (matplotlib,
+array libraries, file readers) are imported when a command runs, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
 
-from anyback.cli import others, train  # noqa: F401 - importing them declares the commands
+from anyback.cli import commands  # noqa: F401 - importing the commands registers them
 from anyback.cli.app import app
 
 __all__ = ["app"]

@@ -1,4 +1,4 @@
-"""The run folder: what is where in it, and how a run is opened again."""
+"""The run folder: its files, its lock, and how a run is opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anyback import losses
 from anyback.checkpoint import newest
 from anyback.checkpoint.files import replace, sweep, versions
 from anyback.checkpoint.locks import lock
-from anyback.cli.app import fail, note
+from anyback.cli.app import note
 from anyback.cli.options import Options
 from anyback.cli.task import Task
 from anyback.training.objective import Objective
@@ -28,99 +28,99 @@ from anyback.training.trainer import Trainer
 __all__ = [
     "CHECKPOINT",
     "Run",
-    "claimed",
     "create",
-    "describe",
-    "discard",
-    "fresh",
-    "kept",
-    "note_down",
+    "has_checkpoint",
+    "locked",
+    "new_run_dir",
     "open_run",
-    "set_aside",
+    "read_run_json",
+    "remove_unfinished",
+    "rename_damaged",
+    "write_run_json",
 ]
 
-CHECKPOINT, _ABOUT, _LOCK = "checkpoint.safetensors", "run.json", ".lock"
-# It and those that were kept before it.
+CHECKPOINT, _RUN_JSON, _LOCK = "checkpoint.safetensors", "run.json", ".lock"
+# The newest checkpoint and the older ones.
 _CHECKPOINTS = "checkpoint*.safetensors"
-# What a run that never finished an epoch may leave.
-_UNFINISHED = (_ABOUT, _LOCK, "history.csv", "history.jsonl")
+# Files of a run that was killed before its first checkpoint.
+_UNFINISHED = (_RUN_JSON, _LOCK, "history.csv", "history.jsonl")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with what its run folder tells of it.
+    """A trained model and the content of its run folder.
 
     Attributes
     ----------
     path : Path
         The checkpoint.
     trainer : Trainer
-        With the best weights where there are any.
+        With the best weights, if the checkpoint has them.
     task : Task
-        What it learned.
-    about : dict
-        The content of run.json; empty for a checkpoint that stands alone.
+        Loss, outputs and classes.
+    metadata : dict
+        The content of run.json; empty for a checkpoint outside a run folder.
     """
 
     path: Path
     trainer: Trainer
     task: Task
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def data(self) -> dict[str, Any]:
-        """What is known of the data it learned from."""
-        found: dict[str, Any] = self.about.get("data", {})
-        return found
+        """Metadata of the training data."""
+        data: dict[str, Any] = self.metadata.get("data", {})
+        return data
 
     @property
     def features(self) -> tuple[str, ...] | None:
-        """Names of the inputs, where they have any."""
+        """Names of the input columns, or None."""
         return tuple(self.data["features"]) if self.data.get("features") else None
 
     @property
     def width(self) -> int:
-        """Number of its inputs."""
+        """Number of inputs."""
         return prod(self.trainer.in_shape or ())
 
     @property
     def drop(self) -> str | None:
-        """The columns that were no inputs, as typed."""
-        dropped: str | None = self.about.get("options", {}).get("drop")
-        return dropped
+        """The value of --drop in training."""
+        drop: str | None = self.metadata.get("options", {}).get("drop")
+        return drop
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder until this one ends, however it does; sweep what a killed one left.
+def locked(run_dir: Path) -> Iterator[None]:
+    """Lock a run folder against other processes, and remove temporary files of killed runs.
 
     Raises
     ------
     ValueError
-        If another run works in it.
+        If another run holds the lock.
     """
-    path = folder / _LOCK
+    path = run_dir / _LOCK
     with path.open("ab+", buffering=0) as file:
         try:
-            free = lock(file.fileno())
+            acquired = lock(file.fileno())
         except OSError:
-            free = True
-            note(f"note: {folder} is on a file system without locks: nothing keeps a second run out of it")
-        if not free:
+            acquired = True
+            note(f"note: {run_dir} is on a file system without locks: a second run could overwrite it")
+        if not acquired:
             file.seek(0)
-            who = file.read().decode(errors="replace").strip() or "another run"
-            fail(f"{folder} is in use by {who}: wait, or choose another folder")
-        # Its last user may have removed the file between its opening and its locking.
+            owner = file.read().decode(errors="replace").strip() or "another run"
+            raise ValueError(f"{run_dir} is in use by {owner}: wait, or choose another folder")
+        # The previous owner may have removed the file after it was opened here and before it was locked.
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            fail(f"{folder} was in use by another run until now: try again")
-        with suppress(OSError):  # a full disk is no reason yet
+            raise ValueError(f"{run_dir} was in use by another run until now: try again")
+        with suppress(OSError):  # a full disk does not stop the run here
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
         try:
-            sweep(folder)
+            sweep(run_dir)
             yield
         finally:
-            if os.name == "nt":  # where an open file cannot be removed; elsewhere its lock still holds
+            if os.name == "nt":  # an open file cannot be removed there; elsewhere the lock is held until then
                 file.close()
             with suppress(OSError):  # the folder may be gone or read-only
                 path.unlink()
@@ -128,131 +128,136 @@ def claimed(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def create(out: Path | None, data: str) -> Iterator[Path]:
-    """Make the folder of a new run and keep others out of it; one that holds anything is refused.
+    """Create and lock the folder of a new run.
 
     Raises
     ------
     ValueError
-        If `out` is a file, not empty, or in use by another run.
+        If `out` is a file, is not empty, or is in use by another run.
     """
-    out = out or fresh(Path(data).stem or "data")
-    there = f"--out {out} is there already: choose another folder, or continue that run with --resume {out}"
+    out = out or new_run_dir(Path(data).stem or "data")
     if out.exists() and not out.is_dir():
-        fail(f"--out {out} is a file: choose a folder")
-    made = not out.exists()
+        raise ValueError(f"--out {out} is a file: choose a folder")
+    created = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with claimed(out):
+        with locked(out):
+            if has_checkpoint(out):
+                raise ValueError(
+                    f"--out {out} holds a run: choose another folder, or resume that run with --resume {out}"
+                )
             if any(file.name not in _UNFINISHED for file in out.iterdir()):
-                fail(there if kept(out) else f"--out {out} holds other files: choose another folder")
+                raise ValueError(f"--out {out} holds other files: choose another folder")
             yield out
     finally:
-        if made:
-            with suppress(OSError):  # one with files stays
+        if created:
+            with suppress(OSError):  # a folder with files stays
                 out.rmdir()
 
 
-def fresh(name: str) -> Path:
-    """Return a folder for a run of that name that is not there yet."""
+def new_run_dir(name: str) -> Path:
+    """Return the path runs/NAME-TIME, with a number appended if it exists."""
     name = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder, number = Path("runs", name), 2
-    while folder.exists():
-        folder, number = Path("runs", f"{name}-{number}"), number + 1
-    return folder
+    path, number = Path("runs", name), 2
+    while path.exists():
+        path, number = Path("runs", f"{name}-{number}"), number + 1
+    return path
 
 
-def kept(folder: Path) -> bool:
-    """Whether a run folder holds a checkpoint, the newest or one of before."""
-    return bool(versions(folder / CHECKPOINT))
+def has_checkpoint(run_dir: Path) -> bool:
+    """Return whether a run folder holds a checkpoint, the newest or an older one."""
+    return bool(versions(run_dir / CHECKPOINT))
 
 
-def note_down(folder: Path, about: dict[str, Any]) -> None:
-    """Write run.json, whole or not at all."""
-    replace(folder / _ABOUT, (json.dumps(about, indent=2, allow_nan=True) + "\n").encode())
+def write_run_json(run_dir: Path, metadata: dict[str, Any]) -> None:
+    """Write run.json atomically."""
+    replace(run_dir / _RUN_JSON, (json.dumps(metadata, indent=2, allow_nan=True) + "\n").encode())
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Return what run.json tells, or nothing if there is none.
+def read_run_json(run_dir: Path) -> dict[str, Any]:
+    """Return the content of run.json, or an empty dict if the file is missing.
 
     Raises
     ------
     ValueError
-        If it is damaged.
+        If the file is damaged.
     """
-    file = folder / _ABOUT
+    file = run_dir / _RUN_JSON
     if not file.exists():
         return {}
     try:
-        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        Task(about["loss"], about["outputs"], about["data"]["classes"])
-        if not {"fingerprint", "path"} <= about["data"].keys():
-            fail("the data's fingerprint or path is missing")
-        if not isinstance(about.get("backend", {}).get("name", ""), str):
-            fail("the backend is none")
-        Options.check(about["options"])
+        metadata: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        Task(metadata["loss"], metadata["outputs"], metadata["data"]["classes"])
+        if not {"fingerprint", "path"} <= metadata["data"].keys():
+            raise ValueError("the fingerprint or path of the data is missing")
+        if not isinstance(metadata.get("backend", {}).get("name", ""), str):
+            raise ValueError("the name of the backend is not a string")
+        Options.check_stored(metadata["options"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        fail(f"{file} is damaged: {error!r:.120}")
-    return about
+        raise ValueError(f"{file} is damaged: {error!r:.120}") from None
+    return metadata
 
 
-def open_run(run: str | Path, backend: str | None, *, same: bool = False) -> Run:
-    """Open a run folder, whose newest checkpoint that is intact counts, or a checkpoint.
+def open_run(run: str | Path, backend: str | None, *, same_backend: bool = False) -> Run:
+    """Open a checkpoint, or the newest intact checkpoint of a run folder.
 
-    Where no backend is named it is the usual one, or the `same` as before.
+    The default backend is the usual one, or with `same_backend` the one of the run.
 
     Raises
     ------
     ValueError
-        If there is none, or it is damaged.
+        If there is no checkpoint, or it is damaged.
     """
     path = Path(run)
     if path.is_dir():
-        if not kept(path):
-            fail(f"{run} is no run folder: it holds no {CHECKPOINT}")
+        if not has_checkpoint(path):
+            raise ValueError(f"{run} is not a run folder: it holds no {CHECKPOINT}")
         path = Path(newest(path / CHECKPOINT))
         if path.name != CHECKPOINT:
-            note(f"note: {CHECKPOINT} of {run} is damaged or missing: {path.name}, of before it, is taken")
+            note(f"note: {CHECKPOINT} of {run} is damaged or missing: using {path.name}, which is older")
     elif not path.exists():
-        fail(f"no such run: {str(run)!r} (a run folder or a checkpoint)")
-    about = describe(path.parent) if path.match(_CHECKPOINTS) else {}
-    before: dict[str, Any] = about.get("backend", {})
-    trainer = Trainer.load(path, backend=backend or (before.get("name") if same else None))
+        raise ValueError(f"no such run: {str(run)!r} (a run folder or a checkpoint)")
+    metadata = read_run_json(path.parent) if path.match(_CHECKPOINTS) else {}
+    previous: dict[str, Any] = metadata.get("backend", {})
+    trainer = Trainer.load(path, backend=backend or (previous.get("name") if same_backend else None))
     trainer.use_best()
-    return Run(path, trainer, _task(trainer, about), about)
+    return Run(path, trainer, _task(trainer, metadata), metadata)
 
 
-def _task(trainer: Trainer, about: dict[str, Any]) -> Task:
+def _task(trainer: Trainer, metadata: dict[str, Any]) -> Task:
     loss = Objective.of("loss", trainer.loss, losses)
     outputs = trainer.predict(np.zeros((1, *(trainer.in_shape or ())))).shape[1]
-    if about:
-        classes = about["data"]["classes"]
-        seed = about["options"].get("seed", trainer.seed)
+    if metadata:
+        classes = metadata["data"]["classes"]
+        seed = metadata["options"].get("seed", trainer.seed)
         pairs = {
-            "loss": (about["loss"], loss.name),
-            "outputs": (about["outputs"], outputs),
-            "parameters": (about.get("parameters"), trainer.layout.size),
-            "optimizer": (about.get("optimizer"), type(trainer.optimizer).__name__),
+            "loss": (metadata["loss"], loss.name),
+            "outputs": (metadata["outputs"], outputs),
+            "parameters": (metadata.get("parameters"), trainer.layout.size),
+            "optimizer": (metadata.get("optimizer"), type(trainer.optimizer).__name__),
             "seed": (seed, trainer.seed),
             "classes": (not classes or len(classes) >= outputs, True),
         }
-        other = [name for name, (told, held) in pairs.items() if told != held]
-        if other:
-            fail(f"{_ABOUT} and {CHECKPOINT} are not of one run: they differ in {', '.join(other)}")
+        different = [name for name, (stored, actual) in pairs.items() if stored != actual]
+        if different:
+            raise ValueError(
+                f"{_RUN_JSON} and {CHECKPOINT} are of different runs: they differ in {', '.join(different)}"
+            )
         return Task(loss.name, outputs, None if classes is None else tuple(classes))
     if loss.targets in ("reals", "counts"):
         return Task(loss.name, outputs, None)
     return Task(loss.name, outputs, tuple(map(str, range(max(outputs, 2)))))
 
 
-def set_aside(run: Run) -> None:
-    """Rename a damaged checkpoint that an older one is taken for: no new one is to push that out."""
+def rename_damaged(run: Run) -> None:
+    """Rename a damaged newest checkpoint, so that the next one does not rotate out the intact one in use."""
     damaged = run.path.with_name(CHECKPOINT)
-    if run.path != damaged and os.access(damaged, os.R_OK):  # what cannot be read may be whole
+    if run.path != damaged and os.access(damaged, os.R_OK):  # an unreadable file may be intact
         os.replace(damaged, damaged.with_name(f"{CHECKPOINT}.damaged"))
 
 
-def discard(folder: Path) -> None:
-    """Remove what a run left that has no checkpoint."""
+def remove_unfinished(run_dir: Path) -> None:
+    """Remove the files of a run that has no checkpoint."""
     for name in _UNFINISHED:
         if name != _LOCK:
-            (folder / name).unlink(missing_ok=True)
+            (run_dir / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which rows are trained on, which choose the best epoch, and which are held out for the end."""
+"""Training, validation and test rows of a data set."""
 
 from __future__ import annotations
 
@@ -7,71 +7,75 @@ from typing import TypeAlias
 
 import numpy as np
 
-from anyback.cli.app import fail
 from anyback.cli.task import Task
 from anyback.random import Draw, Purpose
 from anyback.tables import Table
 
-__all__ = ["Parts", "held_out"]
+__all__ = ["Splits", "split_test"]
 
 Rows: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of a data set, targets as the loss takes them.
+class Splits:
+    """The splits of a data set, with targets encoded for the loss.
 
     Attributes
     ----------
-    training, validation, held_out : (x, y) or None
-        Validation and held-out rows only where they were asked for.
+    training, validation, test : (x, y) or None
+        None for a split of no rows.
     """
 
     training: Rows
     validation: Rows | None
-    held_out: Rows | None
+    test: Rows | None
 
     @classmethod
-    def of(cls, table: Table, task: Task, *, validation: float, test: float, seed: int) -> Parts:
-        """Split a table: the data set's own held-out part, or the same random rows whatever the seed."""
-        rest, held = held_out(table, test)
-        checked = None
+    def from_table(cls, table: Table, task: Task, *, validation: float, test: float, seed: int) -> Splits:
+        """Split a table; `validation` and `test` are fractions."""
+        training, test_rows = split_test(table, test)
+        validation_rows = None
         if validation:
-            # The purpose is that of Trainer.fit: a share given to either takes the same rows.
-            order = Draw(seed, Purpose.SPLIT).permutation(len(rest[0]))
-            size = _size("validation", validation, len(order))
-            checked = rest[0][order[:size]], rest[1][order[:size]]
-            rest = rest[0][order[size:]], rest[1][order[size:]]
+            # The same purpose as in Trainer.fit: equal fractions select the same rows in both.
+            order = Draw(seed, Purpose.SPLIT).permutation(len(training[0]))
+            size = _split_size("validation", validation, len(order))
+            validation_rows = _take(training, order[:size])
+            training = _take(training, order[size:])
 
-        def encoded(rows: Rows | None) -> Rows | None:
+        def encode(rows: Rows | None) -> Rows | None:
             return None if rows is None else (rows[0], task.encode(rows[1]))
 
-        return cls((rest[0], task.encode(rest[1])), encoded(checked), encoded(held))
+        return cls((training[0], task.encode(training[1])), encode(validation_rows), encode(test_rows))
 
-    def named(self) -> dict[str, Rows]:
-        """Return the parts there are, by name, the one to judge a model by last."""
-        parts = {"training": self.training, "validation": self.validation, "held out": self.held_out}
-        return {name: rows for name, rows in parts.items() if rows is not None}
+    def by_name(self) -> dict[str, Rows]:
+        """Return the splits that have rows, by their names in run.json; the last one judges the model."""
+        splits = {"training": self.training, "validation": self.validation, "held out": self.test}
+        return {name: rows for name, rows in splits.items() if rows is not None}
 
 
-def held_out(table: Table, share: float) -> tuple[Rows, Rows | None]:
-    """Return the rows to learn from and those held out: `share` of them, unless the data set has its own.
+def split_test(table: Table, fraction: float) -> tuple[Rows, Rows | None]:
+    """Return training rows and test rows: the data set's own test set, else a random fraction.
 
-    They do not depend on the seed, so that runs can be compared and none has seen another's.
+    The rows do not depend on the seed: runs can be compared, and no run trains on the test rows of another.
     """
-    x, y = table.x, np.asarray(table.y)
+    rows = table.x, np.asarray(table.y)
     if table.test is not None:
-        return (x, y), table.test
-    if not share:
-        return (x, y), None
-    order = Draw(0, Purpose.DATA).permutation(len(x))
-    size = _size("test", share, len(order))
-    held, rest = np.sort(order[:size]), np.sort(order[size:])
-    return (x[rest], y[rest]), (x[held], y[held])
+        return rows, table.test
+    if not fraction:
+        return rows, None
+    order = Draw(0, Purpose.DATA).permutation(len(table.x))
+    size = _split_size("test", fraction, len(order))
+    return _take(rows, np.sort(order[size:])), _take(rows, np.sort(order[:size]))
 
 
-def _size(name: str, share: float, rows: int) -> int:
-    size = round(share * rows)
+def _take(rows: Rows, indices: np.ndarray) -> Rows:
+    return rows[0][indices], rows[1][indices]
+
+
+def _split_size(name: str, fraction: float, rows: int) -> int:
+    size = round(fraction * rows)
     if not 0 < size < rows:
-        fail(f"--{name} {share} of {rows} rows leaves an empty part: choose another share, or 0 for none")
+        raise ValueError(
+            f"--{name} {fraction} of {rows} rows leaves an empty split: choose another, or 0 for none"
+        )
     return size

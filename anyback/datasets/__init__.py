@@ -1,4 +1,4 @@
-"""Data sets that ship with the package or are fetched once, and the IDX files they come in."""
+"""Data sets that are included or downloaded once, and a reader of IDX files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["digits", "mnist", "read_idx"]
 
 
 def __getattr__(name: str) -> Any:
-    # What it needs for a download takes a quarter of the time that importing anyback takes in all.
+    # Its imports for downloads take a quarter of the import time of anyback.
     if name == "mnist":
         from anyback.datasets._mnist import mnist
 

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that ship inside the package."""
+"""The 1,797 handwritten digits that are included in the package."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ __all__ = ["digits"]
 
 
 def digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Return the UCI handwritten digits, four fifths for training and one fifth held out.
+    """Return the UCI handwritten digits: four fifths are the training set, one fifth is the test set.
 
-    1,797 pictures of 8 by 8 pixels, written by 13 people; a pixel counts the inked dots of a 4 by 4
-    block (0 to 16) and is divided by 16. The rows are shuffled once by fixed random bits, and then one in
-    five pictures of every digit is held out: the same 359 rows on every machine and in every version.
+    1,797 images of 8 by 8 pixels, written by 13 people. A pixel is the number of inked dots in a 4 by 4
+    block (0 to 16), divided by 16. The rows are shuffled with fixed random bits, and one in five images of
+    each digit is held out: the same 359 rows on every machine and in every version.
 
     Returns
     -------
     (x_train, y_train), (x_test, y_test) : tuple of tuple of numpy.ndarray
-        ``x`` is float32 in [0, 1] of shape (1438, 64) and (359, 64), ``x.reshape(-1, 8, 8)`` the pictures;
-        ``y`` is int64 in [0, 10) of shape (1438,) and (359,). The arrays are new at every call.
+        ``x`` is float32 in [0, 1] of shape (1438, 64) and (359, 64), ``x.reshape(-1, 8, 8)`` are the
+        images; ``y`` is int64 in [0, 10) of shape (1438,) and (359,). Each call returns new arrays.
 
     Notes
     -----
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-    Repository, 1998, https://archive.ics.uci.edu/dataset/80, licence CC BY 4.0: the half that UCI calls the
-    test set, as scikit-learn ships it.
+    Repository, 1998, https://archive.ics.uci.edu/dataset/80, licence CC BY 4.0: the test set of UCI, as in
+    scikit-learn.
 
     Examples
     --------

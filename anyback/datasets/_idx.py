@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST and its relatives."""
+"""IDX, the file format of MNIST and similar data sets."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 
 
 def read_idx(path: str | os.PathLike[str]) -> Array:
-    """Return the array in an IDX file, compressed by gzip or not.
+    """Return the array in an IDX file, gzip-compressed or not.
 
-    The format (Y. LeCun, C. Cortes, C. Burges, "The MNIST database", 1998): two zero bytes, a code of the
-    type, the number of axes, the length of each axis as a big-endian 32-bit integer, then the values,
-    big-endian, the last axis running fastest.
+    The format (Y. LeCun, C. Cortes, C. Burges, "The MNIST database", 1998): two zero bytes, a type
+    code, the number of axes, the length of each axis as a big-endian 32-bit integer, then the values,
+    big-endian, in C order.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file. Its name does not matter: gzip is known by its first bytes.
+        The file. Its name does not matter: gzip is recognized by its first bytes.
 
     Returns
     -------
     numpy.ndarray
-        An array of the file's shape, in this machine's byte order: uint8, int8, int16, int32, float32 or
+        An array in the byte order of this machine: uint8, int8, int16, int32, float32 or
         float64.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is no IDX file, is damaged, or is longer or shorter than its shape says.
+        If it is not an IDX file, is damaged, or its size does not match its shape.
 
     Examples
     --------
@@ -60,18 +60,18 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
             raise ValueError(f"{path}: damaged gzip data: {error}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES or data[3] == 0:
         raise ValueError(
-            f"{path}: no IDX file: expected two zero bytes, a type code in "
+            f"{path}: not an IDX file: expected two zero bytes, a type code in "
             f"{{{', '.join(f'0x{code:02x}' for code in _DTYPES)}}} and the number of axes, "
             f"got {data[:4].hex(' ') or 'an empty file'}"
         )
     dtype, start = np.dtype(_DTYPES[data[2]]), 4 + 4 * data[3]
     if len(data) < start:
-        raise ValueError(f"{path}: expected {start} bytes of IDX header, got {len(data)} bytes in all")
+        raise ValueError(f"{path}: expected {start} bytes of IDX header, got {len(data)} bytes")
     shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
     size = start + prod(shape) * dtype.itemsize
     if len(data) != size:
         raise ValueError(
             f"{path}: expected {size} bytes for the shape {shape} of {dtype.name}, got {len(data)} bytes"
         )
-    # A view of the bytes is read-only: the copy is the caller's own, and in native byte order.
+    # A view of the bytes would be read-only: astype copies, and converts to native byte order.
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

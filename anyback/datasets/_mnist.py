@@ -1,4 +1,4 @@
-"""MNIST from IDX files, fetched once into a cache folder."""
+"""MNIST from IDX files, downloaded once into a cache folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHA256 = {
 }
 
 
-# The name by which the files know each part.
+# The names of the parts in the file names.
 _PARTS = {"train": "train", "test": "t10k"}
 
 
@@ -47,12 +47,11 @@ def mnist(
     part: Literal["train", "test"] | None = None,
     download: bool = True,
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]] | tuple[Array, Array]:
-    """Return MNIST: 60,000 handwritten digits for training and 10,000 held out.
+    """Return MNIST: 60,000 handwritten digits in the training set and 10,000 in the test set.
 
-    Reads the four IDX files, compressed by gzip or not, from `path` or from the cache folder. Those that are
-    missing are downloaded into that folder, once: their SHA-256 is checked before they get their name. Other
-    data sets in the same four files (Fashion-MNIST, KMNIST) are read as well, for what is already there is
-    taken as it is.
+    Reads the four IDX files, gzip-compressed or not, from `path` or from the cache folder. Missing files are
+    downloaded into that folder once; their SHA-256 is checked before they get their name. Other data sets in
+    the same four files (Fashion-MNIST, KMNIST) can be read as well: existing files are not checked.
 
     Parameters
     ----------
@@ -60,22 +59,22 @@ def mnist(
         The folder with the files. By default ``$ANYBACK_DATA/mnist``, else ``$XDG_CACHE_HOME/anyback/mnist``,
         else ``~/.cache/anyback/mnist``.
     part : {"train", "test"}, optional
-        Return this part alone, (x, y), and ask for its two files only.
+        Return only this part, (x, y), from its two files.
     download : bool, default: True
-        Whether files that are missing may be downloaded (11 MB in all).
+        Whether missing files may be downloaded (11 MB in total).
 
     Returns
     -------
     (x_train, y_train), (x_test, y_test) : tuple of tuple of numpy.ndarray
-        ``x`` is float32 in [0, 1] of shape (n, 784), ``x.reshape(-1, 28, 28)`` the pictures; ``y`` is int64
-        in [0, 10) of shape (n,).
+        ``x`` is float32 in [0, 1] of shape (n, 784), ``x.reshape(-1, 28, 28)`` are the images; ``y`` is
+        int64 in [0, 10) of shape (n,).
 
     Raises
     ------
     FileNotFoundError
-        If files are missing and cannot be downloaded. A single file can be read with `read_idx`.
+        If files are missing and cannot be downloaded. `read_idx` reads a single file.
     ValueError
-        If a file is damaged, pictures and labels do not fit together, or no part is called so.
+        If a file is damaged, images and labels do not match, or `part` is unknown.
 
     Notes
     -----
@@ -107,7 +106,7 @@ def mnist(
         verb = "is" if len(missing) == 1 else "are"
         raise FileNotFoundError(
             f"MNIST: {names} {verb} missing in {folder}{reason}; put the files there, "
-            f"or name their folder by mnist(path) or, as its parent, by the variable ANYBACK_DATA"
+            f"or give their folder as mnist(path), or its parent in the environment variable ANYBACK_DATA"
         )
     if part is not None:
         return read_part(folder, _PARTS[part])
@@ -115,16 +114,16 @@ def mnist(
 
 
 def _cache() -> Path:
-    """Return the folder in which MNIST is kept."""
+    """Return the cache folder of MNIST."""
     if root := os.environ.get("ANYBACK_DATA"):
         return Path(root).expanduser() / "mnist"
-    # The XDG specification has relative paths ignored.
+    # The XDG specification ignores relative paths.
     root = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "anyback" / "mnist"
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """Return the file called `name`, or as other copies of the data set call it, or None."""
+    """Return the file `name`, or the same file under a common variant of its name, or None."""
     dotted = name.replace("-idx", ".idx")
     for candidate in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
         if (folder / candidate).is_file():
@@ -133,34 +132,32 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def parts(folder: Path) -> list[str]:
-    """Return which of the parts "train" and "t10k" are whole in a folder."""
+    """Return the parts, "train" and "t10k", of which a folder holds both files."""
     found = {name for name in _SHA256 if _find(folder, name)}
     return [p for p in ("train", "t10k") if all(name in found for name in _SHA256 if name.startswith(p))]
 
 
 def read_part(folder: Path, part: str) -> tuple[Array, Array]:
-    """Return pictures (n, pixels) and labels (n,) of the part called "train" or "t10k"."""
+    """Return images (n, pixels) and labels (n,) of the part "train" or "t10k"."""
     images, labels = (_find(folder, name) for name in _SHA256 if name.startswith(part))
     if images is None or labels is None:
         raise FileNotFoundError(f"{folder}: {part}-images-idx3-ubyte or {part}-labels-idx1-ubyte is missing")
     x, y = read_idx(images), read_idx(labels)
     if x.ndim != 3 or x.dtype != np.uint8:
-        raise ValueError(f"{images}: expected uint8 pictures (n, rows, columns), got {x.dtype} {x.shape}")
+        raise ValueError(f"{images}: expected uint8 images (n, rows, columns), got {x.dtype} {x.shape}")
     if y.ndim != 1 or y.dtype != np.uint8:
         raise ValueError(f"{labels}: expected uint8 labels (n,), got {y.dtype} {y.shape}")
     if len(x) != len(y):
-        raise ValueError(
-            f"{folder}: {len(x)} pictures in {images.name}, but {len(y)} labels in {labels.name}"
-        )
+        raise ValueError(f"{folder}: {len(x)} images in {images.name}, but {len(y)} labels in {labels.name}")
     pixels = x.shape[1] * x.shape[2]
     return x.reshape(len(x), pixels).astype(np.float32) / np.float32(255), y.astype(np.int64)
 
 
 def _download(folder: Path, name: str) -> None:
-    """Fetch one file from the first mirror that has it; it gets its name when it is whole."""
+    """Download a file from the first mirror that has it, and rename it when it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     target, errors = folder / f"{name}.gz", []
-    # In the same folder, for a rename is atomic only within a file system.
+    # In the same folder: a rename is atomic only within a file system.
     temporary = folder / f".{target.name}.{secrets.token_hex(4)}"
     for mirror in _MIRRORS:
         try:

@@ -1,4 +1,4 @@
-"""Files of data, as the command line takes them: .csv, .tsv, .npz, .npy, IDX folders, and what ships."""
+"""Read data files for the command line: .csv, .tsv, .npz, .npy, IDX folders, and the included data sets."""
 
 from anyback.lookup import set_module
 from anyback.tables._base import DataError, Table

@@ -1,4 +1,4 @@
-"""A table: inputs and targets with the names of columns and classes."""
+"""A table: inputs, targets, and names of columns and classes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ __all__ = ["DataError", "Table", "listed", "did_you_mean"]
 
 
 class DataError(ValueError):
-    """Data that cannot be used: one line that names the file, the place in it and the value."""
+    """Invalid data: a one-line message with the file, the place in it and the value."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Inputs and targets, as `load` read them.
+    """Inputs and targets that `load` returns.
 
     Parameters
     ----------
     x : numpy.ndarray
-        Inputs of shape (n, ...), at least two axes: uint8 and float32 as they came, everything else float64.
+        Inputs of shape (n, ...) with at least two axes: uint8 and float32 unchanged, other dtypes as float64.
     y : numpy.ndarray or None
-        Targets: int64 labels of shape (n,), or float64 of shape (n, k). None where only inputs were read.
+        Targets: int64 labels of shape (n,), or float64 of shape (n, k). None if only inputs were read.
     kind : str or None
-        What the targets are: "labels", or "reals" for any other numbers.
+        Kind of the targets: "labels", or "reals" for other numbers.
     features : tuple of str, optional
-        Names of the columns of `x`, where the file has them.
+        Names of the columns of `x`, if the file has them.
     classes : tuple of str, optional
-        Names of the classes, ``classes[y[i]]`` the one of row i. None where the file's own numbers are the
+        Names of the classes: ``classes[y[i]]`` is the class of row i. None if the numbers in the file are the
         labels.
     target : str, optional
-        Name of the target's column or array, where the file has one.
+        Name of the target column or array, if the file has one.
     test : tuple of numpy.ndarray, optional
-        ``(x, y)`` of a held-out part, where the data has its own.
+        ``(x, y)`` of the test set, if the data has one.
     """
 
     x: Array
@@ -48,10 +48,11 @@ class Table:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return a suggestion to end an error with, or nothing."""
+    """Return a suggestion for the end of an error message, or an empty string."""
     close = get_close_matches(name, known, 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def listed(names: Sequence[str]) -> str:
+    """Return the first eight names as text."""
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -1,4 +1,4 @@
-"""Which columns of a file are the target and the inputs, by name or number."""
+"""Find the target and input columns of a file, by name or index."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["columns_named", "input_columns", "target_column", "unnamed_columns"]
 
 
 def target_column(file: Path, target: str | int | None, width: int, header: list[str] | None) -> int:
-    """Return the number of the target's column."""
+    """Return the index of the target column."""
     if target is None:
         return width - 1
     if header and str(target) in header:
         if header.count(str(target)) > 1:
-            raise DataError(f"{file}: more than one column {str(target)!r}: choose the target by its number")
+            raise DataError(f"{file}: more than one column {str(target)!r}: choose the target by its index")
         return header.index(str(target))
     try:
         column = int(target)
@@ -26,8 +26,8 @@ def target_column(file: Path, target: str | int | None, width: int, header: list
             raise DataError(
                 f"{file}: its columns have no names: the target must be in [0, {width}), got {target!r}"
             ) from None
-        near = did_you_mean(str(target), header) or f"; there are {listed(header)}"
-        raise DataError(f"{file}: no column {target!r} to be the target{near}") from None
+        near = did_you_mean(str(target), header) or f"; the columns are {listed(header)}"
+        raise DataError(f"{file}: no target column {target!r}{near}") from None
     if not -width <= column < width:
         raise DataError(
             f"{file}: the target must be in [0, {width}), as there are {width} columns, got {column}"
@@ -36,7 +36,7 @@ def target_column(file: Path, target: str | int | None, width: int, header: list
 
 
 def columns_named(file: Path, features: Sequence[str], header: list[str]) -> list[int]:
-    """Return the columns with these names."""
+    """Return the indices of the columns with these names."""
     for name in features:
         if header.count(name) > 1:
             raise DataError(f"{file}: more than one column {name!r}")
@@ -51,7 +51,7 @@ def columns_named(file: Path, features: Sequence[str], header: list[str]) -> lis
 def input_columns(
     file: Path, width: int, column: int | None, header: list[str] | None, drop: Sequence[str]
 ) -> list[int]:
-    """Return the columns of the inputs: neither the target's nor one to drop."""
+    """Return the indices of the input columns: all except the target and the columns to drop."""
     dropped = set()
     for name in drop:
         if header and name in header:
@@ -59,19 +59,21 @@ def input_columns(
         elif re.fullmatch("-?[0-9]+", name) and -width <= int(name) < width:
             dropped.add(int(name) % width)
         else:
-            known = did_you_mean(name, header or []) or f"; there are {listed(header)}" if header else ""
-            raise DataError(
-                f"{file}: no column {name!r} to drop{known or f', as its columns are 0 ... {width - 1}'}"
-            )
+            names = listed(header) if header else f"0 ... {width - 1}"
+            near = did_you_mean(name, header or []) or f"; the columns are {names}"
+            raise DataError(f"{file}: no column {name!r} to drop{near}")
     if column in dropped:
-        raise DataError(f"{file}: the target cannot be dropped too, got {', '.join(drop)}")
+        raise DataError(f"{file}: the target cannot be dropped, got {', '.join(drop)}")
     return [i for i in range(width) if i != column and i not in dropped]
 
 
 def unnamed_columns(
     width: int, expected: int | None, drop: Sequence[str], ignore: Sequence[str]
 ) -> tuple[Sequence[str], str | None]:
-    """Return the columns to leave out of a table without names, by its width, and the one to ignore."""
+    """Return the columns to drop from a table without column names, and the ignored target column, if any.
+
+    The number of columns decides: a table of `expected` columns holds inputs only, and nothing is dropped.
+    """
     numbers = [name for name in ignore if re.fullmatch("-?[0-9]+", name)]
     if expected is not None and numbers and width == expected + len(drop) + len(numbers):
         return [*drop, *numbers], str(int(numbers[0]) % width)

@@ -1,4 +1,4 @@
-"""Which file is read by what: the entry points `load` and `load_inputs`."""
+"""The entry points `load` and `load_inputs`, which choose a reader by the type of file."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ def load(
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
 ) -> Table:
-    r"""Read inputs and targets from a file, a folder, or a data set that ships.
+    r"""Read inputs and targets from a file, a folder, or an included data set.
 
     - ``digits`` and ``mnist`` are the data sets of `anyback.datasets` (``./digits`` is a path).
-    - ``.csv`` (commas; semicolons or tabs where its first line has no comma) and ``.tsv`` (tabs), UTF-8,
-      with a header or without: one row a sample. There is a header where a column
-      has a text over a number. The target is the last column or the one that `target` names
-      or counts from 0 (-1 is the last); it may hold class names. Every other cell is a number.
-    - ``.npz``: arrays ``x`` and ``y``, or ``x_train``, ``y_train`` and, held out, ``x_test``, ``y_test``.
+    - ``.csv`` (commas; semicolons or tabs if the first line has no comma) and ``.tsv`` (tabs), UTF-8, with or
+      without a header: one row per sample. The first row is a header if a cell of text is above a number. The
+      target is the last column, or the column given by name or index (-1 is the last); it may hold class
+      names. All other cells must be numbers.
+    - ``.npz``: arrays ``x`` and ``y``, or ``x_train``, ``y_train`` and the test set ``x_test``, ``y_test``.
       `target` names another array for the targets.
-    - ``.npy``: a matrix; the target is the last column or the one that `target` counts. Nothing is ever
+    - ``.npy``: a matrix; the target is the last column, or the column of the given index. Nothing is ever
       unpickled.
-    - a folder with the four IDX files of MNIST, or two of them.
+    - a folder with the four IDX files of MNIST, or with the two of its training or test set.
 
     Parameters
     ----------
     path : str or os.PathLike
-        What to read.
+        The file, folder or data set.
     target : str or int, optional
-        Which column or array is the target. A name goes before a number.
+        Target column or array. A column named like a number has priority over an index.
     kind : str, optional
-        What the targets must be, the ``targets`` of a loss. "labels" makes classes of whatever values there
-        are; any other takes the numbers as they are. By default class names are labels, and whole numbers
-        if at most 20 of them differ or if they are exactly 0 ... k-1, and there are at least two different
-        ones and fewer than rows.
+        Required kind of targets, the ``targets`` of a loss. "labels" turns the distinct values into classes;
+        any other kind keeps numbers unchanged. By default strings are labels, and integers are labels if they
+        have at most 20 distinct values or exactly the values 0 ... k-1, and at least two distinct values and
+        fewer than rows.
     classes : sequence of str, optional
-        Class names to count by, for a second file of the same kind: those of `Table.classes`.
+        Class names that define the labels, for a second file of the same kind: `Table.classes` of the first.
     features : sequence of str, optional
-        Columns to use as inputs and their order, for a second file: those of `Table.features`.
+        Input columns in order, for a second file of the same kind: `Table.features` of the first.
     drop : sequence of str, optional
-        Columns of a text file or a matrix that are no inputs, by name or number.
+        Columns of a text file or matrix to leave out, by name or index.
 
     Returns
     -------
     Table
-        Inputs (n, ...) and targets (n,) or (n, k), with the names that were found.
+        Inputs (n, ...) and targets (n,) or (n, k), with names of columns and classes.
 
     Raises
     ------
     DataError
-        If the file is missing, empty, damaged or of an unknown kind, has no such target or column, a missing
-        or non-numeric or non-finite cell, rows of different lengths, or is not UTF-8.
+        If the file is missing, empty, damaged, of an unknown type or not UTF-8; if it has no such column, a
+        missing, non-numeric or non-finite value, or rows of different lengths.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def load(
     _refuse_to_drop(name, file, drop)
     if file is None or file.is_dir():
         if target is not None:
-            raise DataError(f"{name}: a target cannot be chosen here, got {target!r}: its labels are known")
+            raise DataError(f"{name}: its labels are fixed: remove the target {target!r}")
         return _builtin(name) if file is None else _folder(file)
     if file.suffix == ".npz":
         return load_npz(file, target, kind, classes)
@@ -114,28 +114,28 @@ def load_inputs(
     drop: Sequence[str] = (),
     width: int | None = None,
 ) -> Table:
-    """Read inputs alone, for predictions.
+    """Read inputs only, for predictions.
 
     Parameters
     ----------
     path : str or os.PathLike
-        As for `load`; of data with a held-out part its inputs are taken, of an .npz file the array ``x``, or
-        the only one.
+        As for `load`. If the data has a test set, its inputs are read; of an .npz file, the array ``x`` or
+        the only array.
     features : sequence of str, optional
-        Columns to use and their order, where the file has a header.
+        Input columns in order, if the file has a header.
     ignore : sequence of str, optional
-        Columns to leave out where they occur, such as the target the model was trained on; by number, from 0
-        or from the end, in a table without names that has as many more than `width`.
+        Columns to leave out if they exist, such as the target of training; by index in a table without column
+        names, if it has that many more columns than `width`.
     drop : sequence of str, optional
-        Columns that are no inputs, by name or number.
+        Columns to leave out, by name or index.
     width : int, optional
-        How many inputs there should be: a file without names that has no more of them drops nothing.
+        Expected number of inputs: from a file without column names that has just these, nothing is dropped.
 
     Returns
     -------
     Table
-        Inputs (n, ...); `Table.y` and `Table.kind` are None, and `Table.target` is the number of the column
-        that was left out of a table without names.
+        Inputs (n, ...). `Table.y` and `Table.kind` are None; `Table.target` is the index of the ignored
+        column of a table without column names.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def load_inputs(
 
 
 def _existing(name: str) -> Path | None:
-    """Return the file or folder called `name`, or None for a data set that ships."""
+    """Return the path of the file or folder, or None for an included data set."""
     if name in SHIPPED:
         return None
     file = Path(name).expanduser()
@@ -213,12 +213,12 @@ def _builtin(name: str) -> Table:
 
 
 def _folder(folder: Path) -> Table:
-    """Return MNIST's parts; one that is alone there is the data, whichever it is."""
+    """Return the training and test set in a folder of IDX files, or the only one as training data."""
     found = parts(folder)
     if not found:
         raise DataError(
-            f"{folder}: expected IDX files in this folder, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte "
-            f"(.gz or not) or the same of train"
+            f"{folder}: expected IDX files in this folder, train-images-idx3-ubyte and "
+            "train-labels-idx1-ubyte, or t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (.gz or not)"
         )
     try:
         (x, y), *test = [read_part(folder, part) for part in found]

@@ -1,4 +1,4 @@
-"""NumPy's files: .npy and .npz, never unpickled."""
+"""Read .npy and .npz files, without unpickling."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ X_TEST_KEYS, _Y_TEST_KEYS = ("x_test", "X_test"), ("y_test", "Y_test")
 
 
 def first_of(names: Any, wanted: Sequence[str]) -> str | None:
-    """Return the first of the wanted names that is there, or None."""
+    """Return the first of the wanted names that exists, or None."""
     return next((name for name in wanted if name in names), None)
 
 
@@ -48,10 +48,10 @@ def read_npz(file: Path) -> dict[str, Array]:
 
 
 def _load_numpy(file: Path) -> Array | dict[str, Array]:
-    """Return the array or the arrays in a file of NumPy's; nothing is unpickled."""
+    """Return the array or the arrays in a NumPy file; nothing is unpickled."""
     arrays, key = {}, "the file"
     try:
-        # NumPy leaves a file that it opened itself open when it is damaged.
+        # If NumPy opens a damaged file itself, it does not close it.
         with file.open("rb") as source:
             if not source.peek(1):
                 raise DataError(f"{file}: the file is empty")
@@ -64,28 +64,31 @@ def _load_numpy(file: Path) -> Array | dict[str, Array]:
     except DataError:
         raise
     except MemoryError:
-        raise DataError(f"{file}: {key} says that it is larger than the memory there is") from None
+        raise DataError(f"{file}: {key} is larger than the available memory") from None
     except (OSError, ValueError, EOFError, KeyError, TypeError, zlib.error, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error):
             raise DataError(
-                f"{file}: {key} would have to be unpickled, and that can run any code: save numbers or text"
+                f"{file}: {key} would have to be unpickled, which can run arbitrary code: "
+                "save numbers or strings"
             ) from None
         raise DataError(f"{file}: not a NumPy file, or a damaged one: {_line(error)}") from None
     return arrays
 
 
 def _line(error: Exception) -> str:
-    """Return an error's message as one line."""
+    """Return the message of an error as one line."""
     return " ".join(str(error).split())
 
 
 def load_npz(file: Path, target: str | int | None, kind: str | None, classes: Sequence[str] | None) -> Table:
-    """Return the table of an .npz file, with its held-out part if it has one."""
+    """Return the table in an .npz file, with its test set if it has one."""
     arrays = read_npz(file)
     names = ", ".join(arrays) or "none"
     y_key = first_of(arrays, _Y_KEYS) if target is None else str(target)
     if y_key is None:
-        raise DataError(f"{file}: expected the arrays x and y, or --target to name the targets, got {names}")
+        raise DataError(
+            f"{file}: expected the arrays x and y, or --target with the name of the targets, got {names}"
+        )
     if y_key not in arrays:
         raise DataError(f"{file}: no array {y_key!r}, got {names}{did_you_mean(y_key, list(arrays))}")
     others = [key for key in arrays if key != y_key]
@@ -102,7 +105,7 @@ def load_npz(file: Path, target: str | int | None, kind: str | None, classes: Se
                 f"got {arrays[x_test].shape[1:]}"
             )
         if names_of_classes is None and kind == "labels":
-            # The held-out part may lack a class: it holds labels because the training part does.
+            # The test set may lack a class, so its own values do not show that it holds labels.
             _, held = _same_length(file, arrays, x_test, y_test)
             test = (
                 checked_inputs(file, arrays[x_test], x_test),
@@ -116,7 +119,9 @@ def load_npz(file: Path, target: str | int | None, kind: str | None, classes: Se
 def _same_length(file: Path, arrays: dict[str, Array], x_key: str, y_key: str) -> tuple[Array, Array]:
     x, y = arrays[x_key], arrays[y_key]
     if x.shape[:1] != y.shape[:1] or y.ndim == 0:
-        raise DataError(f"{file}: {x_key} and {y_key} must have as many rows, got {x.shape} and {y.shape}")
+        raise DataError(
+            f"{file}: {x_key} and {y_key} must have the same number of rows, got {x.shape} and {y.shape}"
+        )
     return x, y
 
 

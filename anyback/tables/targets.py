@@ -1,4 +1,4 @@
-"""Inputs and targets as arrays: finite numbers, labels and the names of classes."""
+"""Check inputs and encode targets: finite numbers, labels and class names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["checked_inputs", "checked_numbers", "encode_targets", "held_labels",
 
 
 def held_labels(file: Path, y: np.ndarray, key: str, classes: int) -> np.ndarray:
-    """Return held-out labels, which must be among those of the training part."""
+    """Return the labels of a test set, which must be labels of the training set."""
     wrong = (y != np.floor(y)) | (y < 0) | (y >= classes)
     if y.ndim != 1 or wrong.any():
         got = f"the shape {y.shape}" if y.ndim != 1 else f"{y[wrong][0]:g} at row {int(np.argmax(wrong))}"
@@ -23,23 +23,23 @@ def held_labels(file: Path, y: np.ndarray, key: str, classes: int) -> np.ndarray
 
 
 def checked_inputs(file: Path, x: Array, label: str = "x") -> Array:
-    """Return inputs as this module promises them: two axes or more, numbers, finite."""
+    """Return finite numeric inputs with at least two axes."""
     if x.ndim < 2:
         raise DataError(
-            f"{file}: expected inputs of shape (n, ...) with two axes or more, {label} is {x.shape}"
+            f"{file}: expected inputs of shape (n, ...) with at least two axes, {label} is {x.shape}"
         )
     return checked_numbers(file, x, label)
 
 
 def checked_numbers(file: Path, x: Array, label: str) -> Array:
-    """Return finite numbers in C order: uint8 and float32 as they are, everything else as float64."""
+    """Return finite numbers in C order: uint8 and float32 unchanged, other dtypes as float64."""
     if x.dtype.kind not in "buif":
         raise DataError(f"{file}: {label} must hold numbers, got dtype {x.dtype}")
     if 0 in x.shape:
         raise DataError(f"{file}: {label} is empty: its shape is {x.shape}")
     x = x.astype(x.dtype.newbyteorder("="), copy=False)
     if x.dtype not in (np.uint8, np.float32):
-        with np.errstate(over="ignore"):  # a long double may become infinite, which is refused next
+        with np.errstate(over="ignore"):  # a long double may overflow: the next check refuses infinity
             x = x.astype(np.float64)
     if x.dtype != np.uint8 and not np.isfinite(x).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
@@ -49,7 +49,7 @@ def checked_numbers(file: Path, x: Array, label: str) -> Array:
 
 
 def numeric_targets(file: Path, y: Array, label: str, kind: str | None) -> Array:
-    """Return targets as numbers; two classes that would be one when they are rounded are refused."""
+    """Return numeric targets; two classes that round to the same float64 are refused."""
     if kind in (None, "labels") and y.dtype.kind in "iu":
         whole = np.unique(y)
         same = whole[1:][np.diff(whole.astype(np.float64)) == 0]
@@ -65,7 +65,7 @@ def encode_targets(
     classes: Sequence[str] | None,
     place: Callable[[int], str] = "row {}".format,
 ) -> tuple[Array, str, tuple[str, ...] | None]:
-    """Return targets, what they are, and the names of their classes; `y` holds finite numbers or text."""
+    """Return targets, their kind and the class names; `y` holds finite numbers or strings."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim > 2:
@@ -85,7 +85,7 @@ def encode_targets(
             return y.astype(np.int64), kind, None
     named = y if text else np.array([_label(value) for value in y.tolist()])
     if classes is None:
-        # Numbers in their own order, text in the alphabet's.
+        # Numbers in numerical order, strings in alphabetical order.
         classes = np.unique(named).tolist() if text else [_label(value) for value in distinct.tolist()]
     codes = {name: code for code, name in enumerate(classes)}
     for row, name in enumerate(named.tolist()):

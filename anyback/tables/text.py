@@ -1,4 +1,4 @@
-"""Text files: .csv and .tsv, cell by cell."""
+"""Read .csv and .tsv files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anyback.tables.targets import encode_targets
 
 __all__ = ["load_text", "read_text"]
 
-# What people write where a value is missing. Such a cell is no name of a column either.
+# How missing values are written. Such a cell is not a column name either.
 _MISSING = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
 _DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 _FILL, _POINT = ": fill it in or remove the row", ": write decimals with a point"
@@ -35,24 +35,22 @@ def load_text(
     features: Sequence[str] | None,
     drop: Sequence[str],
 ) -> Table:
-    """Return the table of a text file."""
+    """Return the table in a text file."""
     x, cells, names, name, lines = read_text(file, target, features, drop=drop)
     where = f"column {name!r}" if names else f"column {name}"
     numbers = [_number(cell) for cell in cells]
     for cell, line in zip(cells, lines, strict=True):
         if cell.casefold() in _MISSING:
-            raise DataError(
-                f"{file}: line {line}, {where}: the target is missing, got {cell!r}: remove the row"
-            )
+            raise DataError(f"{file}: line {line}, {where}: missing target, got {cell!r}: remove the row")
     whole: dict[float, int] = {}
     for cell, number, line in zip(cells, numbers, lines, strict=True):
         if number is None or kind not in (None, "labels") or not 2**53 <= abs(number) < math.inf:
             continue
-        # Two classes whose numbers are rounded to one would be one.
+        # Two classes that round to the same number would become one.
         if re.fullmatch("[-+]?[0-9]+", cell) and whole.setdefault(number, int(cell)) != int(cell):
             raise DataError(
                 f"{file}: line {line}, {where}: too many digits for a number, "
-                f"got {cell!r}, which is rounded as {whole[number]} is"
+                f"got {cell!r}, which rounds to the same number as {whole[number]}"
             )
     text = [i for i, number in enumerate(numbers) if number is None]
     comma = next((i for i in text if _DECIMAL_COMMA.fullmatch(cells[i])), None)
@@ -61,12 +59,12 @@ def load_text(
             f"{file}: line {lines[comma]}, {where}: expected a number, got {cells[comma]!r}{_POINT}"
         )
     if text and len(text) < len(numbers) and kind != "labels" and classes is None:
-        # Mixed: the rarer sort is the mistake.
+        # Numbers and names are mixed: the rarer of the two is taken for the mistake.
         number = next(i for i in range(len(numbers)) if numbers[i] is not None)
         odd = text[0] if 2 * len(text) <= len(numbers) else number
-        sort = "a number" if odd in text else "a class name"
+        expected = "a number" if odd in text else "a class name"
         raise DataError(
-            f"{file}: line {lines[odd]}, {where}: expected {sort} as elsewhere, got {cells[odd]!r}"
+            f"{file}: line {lines[odd]}, {where}: expected {expected} as in other rows, got {cells[odd]!r}"
         )
     y: Array = np.array(cells) if text else np.array(numbers, dtype=np.float64)
     if not text and not np.isfinite(y).all():
@@ -86,7 +84,7 @@ def read_text(
     drop: Sequence[str] = (),
     expected: int | None = None,
 ) -> tuple[Array, list[str], tuple[str, ...] | None, str, list[int]]:
-    """Return inputs, the target's cells, names of the inputs, name of the target and each row's line."""
+    """Return inputs, target cells, input names, target name, and the line number of each row."""
     rows = _rows(file)
     first = next(rows, None)
     if first is None:
@@ -94,7 +92,7 @@ def read_text(
     second = next(rows, None)
     header = _header(first[1], second[1] if second else [], [target, *drop])
     if header and second is None:
-        raise DataError(f"{file}: has a header and no rows")
+        raise DataError(f"{file}: has a header but no rows")
     width = len(first[1])
     if not inputs_only and width < 2:
         sign = "tabs" if file.suffix == ".tsv" else "commas"
@@ -114,7 +112,7 @@ def read_text(
     if features is not None and len(features) != len(columns):
         raise DataError(
             f"{file}: expected {len(features)} columns of inputs, got {len(columns)}: "
-            f"the model takes {listed(features)}"
+            f"the model expects {listed(features)}"
         )
     plain = columns == list(range(width))
 
@@ -129,7 +127,7 @@ def read_text(
             cells.append(row[column].strip())
         inputs = row if plain else [row[i] for i in columns]
         try:
-            # Python's float takes 1_000 for a number; nobody who writes tables does.
+            # float() accepts 1_000, which is not a number in a table.
             if "_" in "".join(inputs):
                 raise ValueError
             values.extend(map(float, inputs))
@@ -142,7 +140,7 @@ def read_text(
         row_number, i = (int(k) for k in np.argwhere(~finite)[0])
         where = _column(columns[i], header)
         value = x[row_number, i]
-        fault = "the cell is missing" if math.isnan(value) else "expected a finite number"
+        fault = "missing value" if math.isnan(value) else "expected a finite number"
         remedy = _FILL if math.isnan(value) else ""
         raise DataError(f"{file}: line {lines[row_number]}, {where}: {fault}, got {value}{remedy}")
     names = tuple(header[i] for i in columns) if header else None
@@ -151,7 +149,7 @@ def read_text(
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield every row that is not blank, with its line number in the file, from 1."""
+    """Yield every row that is not blank, with its line number from 1."""
     line = 0
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:
@@ -165,7 +163,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
                 if row and any(cell.strip() for cell in row):
                     yield line, row
                 elif len(row) > 1:
-                    raise DataError(f"{file}: line {line}: every cell is missing")
+                    raise DataError(f"{file}: line {line}: all values are missing")
     except UnicodeDecodeError:
         data = file.read_bytes()
         try:
@@ -184,7 +182,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(source: TextIO) -> str:
-    """Return what separates the cells of a .csv file: no comma, if its first line has none but others."""
+    """Return the delimiter of a .csv file: semicolon or tab if the first line has these and no comma."""
     line = next((line for line in source if line.strip()), "")
     source.seek(0)
     bare = re.sub('"[^"]*"', "", line)
@@ -193,7 +191,7 @@ def _delimiter(source: TextIO) -> str:
 
 
 def _header(first: list[str], second: list[str], wanted_names: Sequence[str | int | None]) -> list[str]:
-    """Return the names in the first row, or nothing if it is a row of data."""
+    """Return the names in the first row, or an empty list if it is a row of data."""
     names = [cell.strip() for cell in first]
     wanted = any(isinstance(w, str) and w in names and _number(w) is None for w in wanted_names)
     for name, below in zip(names, second, strict=False):
@@ -222,19 +220,19 @@ def _column(i: int, header: list[str]) -> str:
 def _bad_cell(
     file: Path, line: int, row: list[str], columns: list[int], header: list[str], *, first: bool
 ) -> NoReturn:
-    """Say which cell is no number, and what to do about it."""
+    """Raise a DataError that names the cell and how to fix it."""
     i = next(i for i in columns if _number(row[i]) is None)
     cell = row[i].strip()
     drop = f"--drop {shlex.quote(header[i] if header and ',' not in header[i] else str(i))}"
     fault = "expected a number"
     if cell.casefold() in _MISSING:
-        fault, remedy = "the cell is missing", _FILL
+        fault, remedy = "missing value", _FILL
     elif "\0" in cell:
-        remedy = ": it holds a NUL, as UTF-16 does: save the file as UTF-8"
+        remedy = ": it contains a NUL, as in UTF-16: save the file as UTF-8"
     elif _DECIMAL_COMMA.fullmatch(cell):
         remedy = _POINT
     elif first:
-        remedy = f": drop it with {drop}, or encode it as numbers"
+        remedy = f": drop the column with {drop}, or encode it as numbers"
     else:
         remedy = f": correct it, or drop the column with {drop}"
     raise DataError(f"{file}: line {line}, {_column(i, header)}: {fault}, got {row[i]!r}{remedy}")

@@ -85,7 +85,7 @@ class Run:
     def unlike(self, whole: Run) -> str | None:
         """Go on to the end, and return what is not as in a run that was left alone; None if nothing."""
         code, err = self.finish()
-        if code or "is taken" in err:  # an older file, for a damaged one
+        if code or "which is older" in err:  # an older file, for a damaged one
             return f"going on exits with {code}: {err.strip()}"
         if digest(self.checkpoint) != digest(whole.checkpoint):
             return "other weights, slots or history"

@@ -19,7 +19,7 @@ from benchmarks.reliability._runs import Run, ended, left_alone, wait_for
 
 LIMIT = 2.0
 SLOW = ("--hidden", "512,512", "--batch-size", "full", "--patience", "1000", "--backend", "numpy")
-SAVED = re.compile(r"interrupted (within|after) epoch (\d+): continue with .*\n$")
+SAVED = re.compile(r"interrupted (within|after) epoch (\d+): resume with .*\n$")
 WAYS = {
     "SIGTERM": [signal.SIGTERM],
     "Ctrl-C": [signal.SIGINT],
@@ -80,7 +80,7 @@ def wrong(trial: Run, number: int, code: int, err: str) -> str | None:
     saved = SAVED.match(err)
     if code != 128 + number:
         return f"exits with {code}: {err.strip()}"
-    if err.count("\n") != 1 or not (saved or err.startswith("interrupted before the batch was over")):
+    if err.count("\n") != 1 or not (saved or err.startswith("interrupted before the end of the batch")):
         return f"says otherwise: {err.strip()}"
     if problem := trial.lost():
         return problem

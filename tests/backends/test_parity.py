@@ -299,7 +299,7 @@ def test_the_command_agrees(call, tmp_path):
     told = json.loads((tmp_path / "found" / "parity.json").read_text(encoding="utf-8"))
     assert told["first"] is None and {d["step"] for d in told["differences"]} == {1, 2}
     code, out, err = call("--backends", "numpy,array_api_strict", *SMALL)
-    assert (code, out) == (2, "") and "--out found is there already" in err
+    assert (code, out) == (2, "") and "--out found already exists" in err
 
 
 def test_the_command_finds_an_error_and_makes_a_folder(call, tmp_path, monkeypatch):
@@ -325,7 +325,7 @@ def test_the_command_finds_an_error_and_makes_a_folder(call, tmp_path, monkeypat
         (("--backends", "numpy,numpy", "--hidden", "a"), ("--hidden", "'a'")),
         (("--backends", "numpy,numpy", "--dtype", "float16"), ("dtype", "'float16'")),
         (("--backends", "numpy,numpy", "--tolerance", "-1"), ("tolerance", "-1")),
-        (("--backends", "numpy,"), ("names with commas between them", "'numpy,'")),
+        (("--backends", "numpy,"), ("comma-separated names", "'numpy,'")),
     ],
 )
 def test_the_command_names_wrong_input(call, tmp_path, options, parts):

@@ -16,14 +16,14 @@ from tests.conftest import require
 Abort = require("typer").Abort
 from anyback.cli import (  # noqa: E402
     app,
-    gradients,
+    commands,
 )
 
 
 def test_backends_lists_every_library(call):
     code, out, _ = call("backends")
     assert code == 0 and f"numpy              yes     {np.__version__}" in out
-    assert all(name in out for name in ("cupy", "torch", "jax", "array_api_strict", "auto takes"))
+    assert all(name in out for name in ("cupy", "torch", "jax", "array_api_strict", "auto selects"))
 
 
 def test_gradcheck_covers_every_formula(call):
@@ -31,7 +31,7 @@ def test_gradcheck_covers_every_formula(call):
     assert code == 0, out + err
     names = [name for module in (ab.activations, ab.losses, ab.gates) for name in module.__all__]
     assert all(f".{name} " in out for name in names)
-    count = len(gradients.formulas())
+    count = len(commands.gradcheck.formulas())
     assert f"{count} of {count} gradients agree" in out
 
 
@@ -84,7 +84,7 @@ def test_what_stops_a_command(call, monkeypatch):
         def backends():
             raise error
 
-        monkeypatch.setattr("anyback.cli.backends.available_backends", backends)
+        monkeypatch.setattr("anyback.cli.commands.backends.available_backends", backends)
         return call("backends")
 
     assert stopped(KeyboardInterrupt()) == (130, "", "error: interrupted\n")
@@ -133,7 +133,7 @@ def test_pictures_without_matplotlib_say_what_to_install():
         "import sys; sys.modules['matplotlib'] = None\nfrom anyback.plots import curves\n"
         "try:\n    curves([{'epoch': 1, 'loss': 1.0}])\nexcept ImportError as error:\n    print(error)"
     )
-    assert command(code=code).stdout == "pictures need matplotlib: pip install 'anyback[cli]'\n"
+    assert command(code=code).stdout == "plots need matplotlib: pip install 'anyback[cli]'\n"
 
 
 def test_help_does_not_load_what_it_does_not_need():

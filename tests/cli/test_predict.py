@@ -102,7 +102,7 @@ def test_a_file_without_names_is_predicted_as_it_was_learned_from(call, tmp_path
     assert call("train", data, *FAST, "--target", "0", "--out", tmp_path / "run")[0] == 0
     first, second = (call("predict", tmp_path / "run", file) for file in (data, bare))
     assert first[:2] == second[:2] and first[0] == 0 and first[1].count("\n") == 41
-    assert first[2] == "note: column 0, the target's, is left out\n" and second[2] == ""
+    assert first[2] == "note: ignored column 0, the target\n" and second[2] == ""
 
 
 def test_predictions_replace_a_file_as_a_whole(call, refused, species_run, folder, tmp_path, monkeypatch):
@@ -138,4 +138,4 @@ def test_a_checkpoint_alone_is_evaluated(call, folder, tmp_path, monkeypatch):
 def test_predictions_never_replace_the_data(refused, digits_run, tmp_path):
     data = tmp_path / "mine.csv"
     write(data, "a,b", [[1, 2]])
-    assert "is the data itself" in refused("predict", digits_run[1], data, "--out", data)
+    assert "is the input file" in refused("predict", digits_run[1], data, "--out", data)

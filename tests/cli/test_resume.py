@@ -62,7 +62,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(call, folder, tmp_path, monke
     figures = [json.loads((run / "run.json").read_text())["figures"] for run in (whole, halves)]
     assert figures[0] == figures[1]
     code, out, err = call("train", folder / data, "--resume", halves, "--epochs", "5")
-    assert code == 0 and "nothing is left to train: 9 epochs done, 5 asked for" in err and "9 of 9" in out
+    assert code == 0 and "nothing left to train: 9 epochs done, 5 requested" in err and "9 of 9" in out
 
 
 def test_a_run_that_stopped_early_says_how_to_go_on(call, folder, tmp_path, monkeypatch):
@@ -73,7 +73,9 @@ def test_a_run_that_stopped_early_says_how_to_go_on(call, folder, tmp_path, monk
     done = json.loads((run / "run.json").read_text())["training"]["epochs"]
     code, out, err = call("train", data, "--resume", run)
     assert code == 0 and f"{done} of 300" in out
-    assert "has not fallen for 3 epochs, and --patience is 2; to go on, give --patience 3 or more" in err
+    assert (
+        "has not improved for 3 epochs, and --patience is 2; to train longer, use --patience 3 or more" in err
+    )
     code, out, err = call("train", data, "--resume", run, "--patience", "3", "--epochs", str(done + 1))
     assert (code, err) == (0, "") and f"{done + 1} of {done + 1}" in out
 
@@ -85,7 +87,7 @@ def test_resume_refuses_other_options_and_other_data(refused, folder, species_ru
     assert "--hidden was 128,64" in refused("train", data, "--resume", species_run, "--hidden", "4")
     other = tmp_path / "other.csv"
     other.write_text("\n".join([*data.read_text().splitlines()[:-1], "0,0,0,ant"]) + "\n")
-    assert "is not the data of" in refused("train", other, "--resume", species_run)
+    assert "is not the training data of" in refused("train", other, "--resume", species_run)
     assert "exclude each other" in refused("train", data, "--resume", species_run, "--out", tmp_path / "x")
     assert "no such run" in refused("train", data, "--resume", tmp_path / "nothing")
     bare = tmp_path / "bare"
@@ -106,7 +108,7 @@ def test_runs_of_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "now")
     for name in ("digits-now", "digits-now-2", "digits-now-3"):
-        found = run_dir.fresh("digits")
+        found = run_dir.new_run_dir("digits")
         assert found == Path("runs", name)
         found.mkdir(parents=True)
 
@@ -133,8 +135,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     run = tmp_path / "run"
     # A batch that lasts: the second signal comes while the first waits for it.
     slow = (
-        "import time; from anyback.training import step; program = step.TrainStep.step\n"
-        "step.TrainStep.step = lambda *args: (time.sleep(30), program(*args))[1]\n"
+        "import time; from anyback.training.step import TrainStep; step = TrainStep.step\n"
+        "TrainStep.step = lambda *args: (time.sleep(30), step(*args))[1]\n"
         "from anyback.__main__ import main; main()"
     )
     process = started(run, code=slow, until="run.json")
@@ -144,7 +146,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=5 * PATIENCE)
-    assert process.returncode == 130 and "nothing is kept" in err and "Traceback" not in err
+    assert process.returncode == 130 and "nothing was saved" in err and "Traceback" not in err
     assert not run.exists()
 
 
@@ -154,7 +156,7 @@ def test_ctrl_c_in_the_middle_of_the_first_batch_leaves_nothing(call, folder, tm
 
     monkeypatch.setattr(Trainer, "fit", interrupted)
     code, out, err = call("train", folder / "species.csv", "--out", tmp_path / "run")
-    assert (code, out) == (130, "") and "nothing is kept" in err
+    assert (code, out) == (130, "") and "nothing was saved" in err
     assert not (tmp_path / "run").exists()
 
 

@@ -66,11 +66,11 @@ def test_the_run_folder_is_complete(species_run, folder):
 
 def test_the_held_out_part_decides_nothing(call, folder, tmp_path):
     """Other values in the held-out rows leave every weight as it is."""
-    from anyback.cli.splits import held_out
+    from anyback.cli.splits import split_test
     from anyback.tables import load
 
     table = load(folder / "price.csv")
-    (x, y), held = held_out(table, 0.2)
+    (x, y), held = split_test(table, 0.2)
     assert len(held[0]) == 18 and len(x) == 72
     runs = []
     for i, extra in enumerate((0.0, 100.0)):
@@ -142,7 +142,7 @@ def test_whole_numbers_taken_as_classes_are_pointed_out(call, folder, tmp_path, 
         write(tmp_path / f"{name}.csv", f"a,{name}", [[i % 7, 3 * (i % k)] for i in range(60)])
         options = ("--validation", "0", "-q", "--out", tmp_path / name)
         code, _, err = call("train", tmp_path / f"{name}.csv", *FAST, *options)
-        note = "note: target n: 11 integers taken as classes; --loss mean_squared_error for numbers\n"
+        note = "note: target n: 11 integers used as classes; --loss mean_squared_error for regression\n"
         assert (code, err) == (0, note if noted else "")
 
 
@@ -152,7 +152,7 @@ def test_columns_that_are_dropped_stay_dropped(call, folder, tmp_path, monkeypat
     write(tmp_path / "named.csv", "id,a,colour,b,y", rows)
     write(tmp_path / "bare.csv", "u,1,red,1,0.25", rows)
     err = refused("train", tmp_path / "named.csv", "--out", tmp_path / "run")
-    assert "'u0': drop it with --drop id" in err
+    assert "'u0': drop the column with --drop id" in err
     for name, drop in (("named", "id,colour"), ("bare", "0,2")):
         run, data = tmp_path / name, tmp_path / f"{name}.csv"
         code, _, err = call("train", data, *FAST, "--drop", drop, "-q", "--out", run)
@@ -161,7 +161,7 @@ def test_columns_that_are_dropped_stay_dropped(call, folder, tmp_path, monkeypat
         assert call("evaluate", run, data)[0] == 0
         assert call("train", data, "--resume", run, "--epochs", "4", "-q")[0] == 0
         code, out, err = call("predict", run, data)
-        assert code == 0 and ("column 4, the target's, is left out" in err) == (name == "bare")
+        assert code == 0 and ("ignored column 4, the target" in err) == (name == "bare")
         write(tmp_path / "inputs.csv", "a,b" if name == "named" else "1,1", [row[1:4:2] for row in rows])
         assert call("predict", run, tmp_path / "inputs.csv", "--drop", "")[1] == out
         assert call("predict", run, tmp_path / "inputs.csv") == (0, out, "")
@@ -195,7 +195,7 @@ def test_a_checkpoint_of_a_loss_with_options(call, folder, tmp_path):
     trainer.save(tmp_path / "own.safetensors")
     code, out, err = call("evaluate", tmp_path / "own.safetensors", tmp_path / "data.npz")
     assert code == 0 and f"{trainer.evaluate(x, x[:, 0])['loss']:.4f}" in out, err
-    assert "of inputs, the run takes 3\n" in refused_line(
+    assert "input columns, the run expects 3\n" in refused_line(
         call("predict", tmp_path / "own.safetensors", "digits")
     )
 
@@ -217,7 +217,7 @@ def test_the_summary_says_shortly_why_a_backend_was_taken():
         ("numpy", "auto: backend 'cupy': CuPy 14 found no CUDA GPU", " (auto: no CUDA GPU)"),
         ("cupy", "auto: a CUDA GPU works", " (auto: a CUDA GPU works)"),
     ):
-        assert report._why({"name": name, "reason": reason}) == shown
+        assert report._auto_reason({"name": name, "reason": reason}) == shown
 
 
 def test_a_diverging_run_says_so(call, folder, tmp_path):
@@ -233,7 +233,7 @@ def test_a_run_that_diverges_later_keeps_what_was_good(call, folder, tmp_path):
     options = ("--hidden", "8", "--optimizer", "sgd", "--lr", "1", "--no-standardize", "-q", "--epochs", "30")
     code, out, err = call("train", folder / "price.csv", *options, "--out", run)
     assert (code, out) == (1, "") and "not finite first in" in err and "layer 2 (Dense)" in err
-    assert err.endswith(f"; the epochs before it are kept in {run}\n") and "Traceback" not in err
+    assert err.endswith(f"; the epochs before it are saved in {run}\n") and "Traceback" not in err
     trainer = Trainer.load(run / "checkpoint.safetensors", backend="numpy")
     assert trainer.epoch >= 1 and trainer.finite
 
@@ -244,5 +244,5 @@ def test_odd_names_are_only_names(call, tmp_path):
     out = tmp_path / "run{epoch}{{x}}"
     code, _, err = call("train", tmp_path / "odd{b}.csv", *FAST, "--out", out)
     assert code == 0, err
-    assert "no pictures" not in err
+    assert "no plots" not in err
     assert (out / "confusion_matrix.png").exists()

@@ -93,7 +93,7 @@ def test_bad_arrays_are_named(refused, tmp_path):
 def test_bad_data_for_a_run_is_named(refused, species_run, folder, tmp_path):
     for name in ("predict", "evaluate"):
         err = refused(name, species_run, "digits")
-        assert "digits has 64 columns of inputs, the run takes 3: a, b, c" in err
+        assert "digits has 64 input columns, the run expects 3: a, b, c" in err
     write(tmp_path / "strange.csv", "a,b,c,species", [[1, 2, 3, "dog"], [1, 2, 3, "ant"]])
     err = refused("evaluate", species_run, tmp_path / "strange.csv")
     assert "'dog'" in err and "ant, bee, cat" in err
@@ -146,7 +146,7 @@ def test_what_describes_a_run_must_be_whole_and_of_that_run(refused, species_run
         other = {"options": {**about["options"], name: value}} if name == "seed" else {name: value}
         (run / "run.json").write_text(json.dumps({**about, **other}))
         err = refused("evaluate", run, data)
-        assert f"are not of one run: they differ in {name}\n" in err
+        assert f"are of different runs: they differ in {name}\n" in err
 
 
 def test_a_header_of_numbers_is_asked_for(call, tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_a_header_of_numbers_is_asked_for(call, tmp_path, monkeypatch):
     for first, said in (("0,1,label", True), ("0,1,a", False), ("u,v,label", False)):
         data.write_text("\n".join([first, *rows]) + "\n")
         code, _, err = call("train", data, *FAST, "--out", tmp_path / first)
-        assert code == 0 and ("its first row alone is of class 'label': is that row one?" in err) == said, err
+        assert code == 0 and ("only its first row has class 'label': is it a header?" in err) == said, err
 
 
 def test_columns_of_another_order_are_not_those_of_a_run(refused, species_run, folder, tmp_path):
@@ -165,7 +165,7 @@ def test_columns_of_another_order_are_not_those_of_a_run(refused, species_run, f
     swapped = tmp_path / "swapped.csv"
     swapped.write_text("\n".join([",".join([second, first, *rest]), *rows]) + "\n")
     err = refused("train", swapped, "--resume", species_run, "--epochs", 99)
-    assert "columns in another order or by other names" in err and f"{first}, {second}" in err
+    assert "other column names, or another order of columns" in err and f"{first}, {second}" in err
 
 
 def test_held_out_rows_are_checked_before_training(refused, tmp_path):

@@ -39,10 +39,10 @@ def test_idx_of_any_shape_comes_back(tmp_path_factory, array):
 @pytest.mark.parametrize(
     ("data", "parts"),
     [
-        (b"", ["no IDX file", "an empty file"]),
-        (b"PK\x03\x04", ["no IDX file", "50 4b 03 04"]),
-        (b"\0\0\x07\x01\0\0\0\0", ["no IDX file", "00 00 07 01"]),
-        (b"\0\0\x08\x00", ["no IDX file"]),
+        (b"", ["not an IDX file", "an empty file"]),
+        (b"PK\x03\x04", ["not an IDX file", "50 4b 03 04"]),
+        (b"\0\0\x07\x01\0\0\0\0", ["not an IDX file", "00 00 07 01"]),
+        (b"\0\0\x08\x00", ["not an IDX file"]),
         (b"\0\0\x08\x03\0\0\0\x01", ["expected 16 bytes of IDX header, got 8"]),
         (idx(np.zeros(5, "u1"))[:-1], ["expected 13 bytes for the shape (5,) of uint8, got 12 bytes"]),
         (idx(np.zeros(5, "u1")) + b"!", ["expected 13 bytes", "got 14 bytes"]),

@@ -57,8 +57,8 @@ def test_mnist_names_what_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (np.zeros((3, 2, 2), "u1"), np.zeros(2, "u1"), "3 pictures"),
-        (np.zeros((3, 4), "u1"), np.zeros(3, "u1"), r"expected uint8 pictures .* got uint8 \(3, 4\)"),
+        (np.zeros((3, 2, 2), "u1"), np.zeros(2, "u1"), "3 images"),
+        (np.zeros((3, 4), "u1"), np.zeros(3, "u1"), r"expected uint8 images .* got uint8 \(3, 4\)"),
         (np.zeros((3, 2, 2), "u1"), np.zeros(3, "i4"), r"expected uint8 labels .* got int32 \(3,\)"),
     ],
 )

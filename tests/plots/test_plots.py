@@ -39,7 +39,7 @@ def test_curves_have_a_panel_for_each_figure(tmp_path):
     assert [axes.get_ylabel() for axes in figure.axes] == ["softmax cross entropy", "accuracy"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == ["training (while it learns)", "validation", "best epoch: 7"]
+    assert labels == ["training (running mean)", "validation", "best epoch: 7"]
     assert path.read_bytes()[:8] == PNG and colours(path) > 50
     train, validation, *_ = figure.axes[0].get_lines()
     np.testing.assert_allclose(train.get_ydata(), [3.0 / e for e in range(1, 13)])
@@ -50,7 +50,7 @@ def test_curves_without_validation_and_of_one_epoch():
     figure = plots.curves(rows(validation=False, epochs=1))
     assert len(figure.axes) == 2
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
-        "training (while it learns)"
+        "training (running mean)"
     ]
 
 
@@ -81,7 +81,7 @@ def test_confusion_shows_counts_and_shares(tmp_path):
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2, 0], [0, 0.9, 0.1], [0, 0, 0]])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cat"]
-    assert axes.get_title() == "held out, 17 of 20 right: accuracy 0.850"
+    assert axes.get_title() == "held out, 17 of 20 correct: accuracy 0.850"
     assert path.read_bytes()[:8] == PNG and colours(path) > 50
 
 
@@ -208,7 +208,9 @@ def test_paths_of_another_shape_are_named(points):
     [(lambda x: 1.0, r"1 of shape \(\)"), (lambda x: x[0] * np.nan, r"0 of shape \(201, 201\)")],
 )
 def test_a_height_of_another_shape_or_none_is_named(height, got):
-    with pytest.raises(ValueError, match=rf"f must give finite numbers of shape \(201, 201\) .*, got {got}$"):
+    with pytest.raises(
+        ValueError, match=rf"f must return finite numbers of shape \(201, 201\) .*, got {got}$"
+    ):
         plots.descent(height, {"a": [[0.0, 0.0]]}, window=(-1, 1, -1, 1))
 
 

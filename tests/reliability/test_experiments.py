@@ -103,17 +103,17 @@ def test_what_a_signal_saves_is_compared_with_what_is_said(tmp_path):
     def wrong(said, code=130):
         return signals.wrong(_runs.Run(tmp_path), signal.SIGINT, code, said)
 
-    before = "interrupted before the batch was over, or saved: continue with it\n"
+    before = "interrupted before the end of the batch, or while saving: resume with it\n"
     fit(made(), Checkpoint(tmp_path / CHECKPOINT))
-    assert wrong("interrupted after epoch 3: continue with it\n") is None
-    assert "has saved batch 0 after epoch 3" in wrong("interrupted within epoch 3: continue with it\n")
-    assert "has saved batch 0" in wrong("interrupted after epoch 2: continue with it\n")
+    assert wrong("interrupted after epoch 3: resume with it\n") is None
+    assert "has saved batch 0 after epoch 3" in wrong("interrupted within epoch 3: resume with it\n")
+    assert "has saved batch 0" in wrong("interrupted after epoch 2: resume with it\n")
     assert "says otherwise" in wrong("") and "exits with 143" in wrong("", 143)
     assert wrong(before) is None
     trainer = made()
     fit(trainer, Lambda(on_update=lambda t: setattr(t, "stop", t.updates == 8)))
     trainer.save(tmp_path / CHECKPOINT)
-    assert wrong("interrupted within epoch 2: continue with it\n") is None
+    assert wrong("interrupted within epoch 2: resume with it\n") is None
     assert "has saved what" in wrong(before)
 
 

@@ -104,7 +104,7 @@ def test_the_newest_intact_checkpoint_is_resumed(call, tmp_path):
     damage(run / CHECKPOINT)
     damage(run / "checkpoint.1.safetensors")
     code, err = call("--resume", run, "--epochs", 4)
-    assert code == 0 and "checkpoint.2.safetensors, of before it, is taken" in err
+    assert code == 0 and "using checkpoint.2.safetensors, which is older" in err
     assert (run / f"{CHECKPOINT}.damaged").exists()  # and pushes no good one out
     first, second = (ab.Trainer.load(newest(path / CHECKPOINT)) for path in (whole, run))
     np.testing.assert_array_equal(first.weights, second.weights)

@@ -36,7 +36,7 @@ def test_two_runs_in_one_folder_are_refused(call, tmp_path):
     run = tmp_path / "run"
     checkpoint = begun(call, run)
     before = checkpoint.read_bytes()
-    with run_dir.claimed(run):
+    with run_dir.locked(run):
         for options in (("--resume", run), ("--resume", checkpoint), ("--out", run)):
             code, err = call(*options)
             assert code == 2 and checkpoint.read_bytes() == before
@@ -50,7 +50,7 @@ def test_what_is_no_run_is_left_as_it_is(call, tmp_path):
     left.write_bytes(b"")
     (empty := tmp_path / "empty").mkdir()
     for place in (tmp_path, empty):
-        one_line(call("--resume", place)[1], "is no run folder: it holds no checkpoint.safetensors")
+        one_line(call("--resume", place)[1], "is not a run folder: it holds no checkpoint.safetensors")
     assert left.exists() and empty.is_dir()
     one_line(call("--out", empty, "--lr", "-1")[1], "lr")
     one_line(call("--out", empty, "--epochs", 0)[1], "epochs")
@@ -86,7 +86,9 @@ def test_a_run_that_is_interrupted_twice_says_so(call, tmp_path, monkeypatch):
     monkeypatch.setattr(ab.Trainer, "save", interrupted)
     monkeypatch.setattr(EarlyStopping, "on_epoch_end", lambda *args: os.kill(os.getpid(), signal.SIGINT))
     code, err = call("--resume", checkpoint.parent, "--epochs", 9)
-    assert code == 130 and err.startswith("interrupted before the batch was over, or saved: continue with")
+    assert code == 130 and err.startswith(
+        "interrupted before the end of the batch, or while saving: resume with"
+    )
     assert err.count("\n") == 1 and ab.Trainer.load(checkpoint).epoch == 3
 
 
@@ -119,17 +121,17 @@ def test_a_message_that_nobody_reads_ends_no_run(monkeypatch):
 def test_a_killed_run_leaves_no_lock(tmp_path):
     code = (
         "import sys, time, pathlib; from anyback.cli import run_dir\n"
-        "with run_dir.claimed(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+        "with run_dir.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
-    with pytest.raises(ValueError, match=f"in use by process {process.pid} on"), run_dir.claimed(tmp_path):
+    with pytest.raises(ValueError, match=f"in use by process {process.pid} on"), run_dir.locked(tmp_path):
         pass
     process.kill()
     process.communicate()
     assert (tmp_path / ".lock").exists()
-    with run_dir.claimed(tmp_path):
+    with run_dir.locked(tmp_path):
         (tmp_path / "mine").touch()
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 

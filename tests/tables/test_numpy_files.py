@@ -80,8 +80,12 @@ def test_npy_is_a_matrix_with_the_target_in_a_column(tmp_path):
             None,
             ["expected inputs in an array x", "a, b, y"],
         ),
-        ({"x": np.eye(2), "y": np.ones(3)}, None, ["x and y must have as many rows, got (2, 2) and (3,)"]),
-        ({"x": np.ones(2), "y": np.ones(2)}, None, ["two axes or more", "x is (2,)"]),
+        (
+            {"x": np.eye(2), "y": np.ones(3)},
+            None,
+            ["x and y must have the same number of rows, got (2, 2) and (3,)"],
+        ),
+        ({"x": np.ones(2), "y": np.ones(2)}, None, ["at least two axes", "x is (2,)"]),
         ({"x": np.ones((0, 3)), "y": np.ones(0)}, None, ["y is empty"]),
         (
             {"x": np.array([[1, np.nan]]), "y": np.ones(1)},

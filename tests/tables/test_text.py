@@ -140,7 +140,10 @@ def test_columns_can_be_dropped(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(8.0).reshape(2, 4))
     assert load(tmp_path / "x.npy", 0, drop=["-1"]).x.tolist() == [[1, 2], [5, 6]]
     file = write(tmp_path, "id,b,y\nu1,2,0.5\nu2,4,1.5\n")
-    for drop, part in ((["c"], "no column 'c' to drop; there are id, b, y"), (["y"], "cannot be dropped")):
+    for drop, part in (
+        (["c"], "no column 'c' to drop; the columns are id, b, y"),
+        (["y"], "cannot be dropped"),
+    ):
         with pytest.raises(DataError, match=part):
             load(file, drop=drop)
     with pytest.raises(DataError, match="digits: columns can be dropped from"):
@@ -171,32 +174,40 @@ def test_inputs_alone(tmp_path):
     [
         ("", None, ["the file is empty"]),
         ("\n \n", None, ["the file is empty"]),
-        ("a,y\n", None, ["a header and no rows"]),
+        ("a,y\n", None, ["a header but no rows"]),
         ("a\n1\n2\n", None, ["expected inputs and a target separated by commas", "'a'"]),
         ("a|y\n1|2\n", None, ["separated by commas", "'a|y'"]),
         ("a;b;y\n1;2,5;3\n", None, ["line 2, column 'b': expected a number, got '2,5'", "with a point"]),
         ("a,y\n1,2\n3\n", None, ["line 3 has 1 cells, expected 2 as in line 1"]),
         ("1,2\n3,4,5\n", None, ["line 2 has 3 cells, expected 2 as in line 1"]),
-        ("a,b,y\n1,2,3\n4,,6\n", None, ["line 3, column 'b': the cell is missing, got ''"]),
-        ("a,b,y\n1,2,3\n4,NA,6\n", None, ["line 3, column 'b': the cell is missing, got 'NA'"]),
-        ("1,?,3\n4,5,6\n", None, ["line 1, column 1: the cell is missing, got '?'"]),
-        ("a,b,y\n1,2,3\n4,nan,6\n", None, ["line 3, column 'b': the cell is missing, got nan"]),
+        ("a,b,y\n1,2,3\n4,,6\n", None, ["line 3, column 'b': missing value, got ''"]),
+        ("a,b,y\n1,2,3\n4,NA,6\n", None, ["line 3, column 'b': missing value, got 'NA'"]),
+        ("1,?,3\n4,5,6\n", None, ["line 1, column 1: missing value, got '?'"]),
+        ("a,b,y\n1,2,3\n4,nan,6\n", None, ["line 3, column 'b': missing value, got nan"]),
         ("a,b,y\n1,2,3\n4,inf,6\n", None, ["line 3, column 'b': expected a finite number, got inf"]),
         ("a,b,y\n1,2,3\n4,Paris,6\n", None, ["line 3, column 'b': expected a number, got 'Paris'"]),
-        ("a,the b,y\n1,Rome,3\n4,Paris,6\n", None, ["got 'Rome': drop it with --drop 'the b', or encode it"]),
-        ("a,b,y\n1,2,3\n4,?,6\n", None, ["the cell is missing, got '?': fill it in or remove the row"]),
+        (
+            "a,the b,y\n1,Rome,3\n4,Paris,6\n",
+            None,
+            ["got 'Rome': drop the column with --drop 'the b', or encode it"],
+        ),
+        ("a,b,y\n1,2,3\n4,?,6\n", None, ["missing value, got '?': fill it in or remove the row"]),
         ("a,b,y\n1,2,3\n4,1_000,6\n", None, ["line 3, column 'b': expected a number, got '1_000'"]),
-        ("a,b,y\n1,2,3\n4,5,\n", None, ["line 3, column 'y': the target is missing, got ''"]),
-        ("a,y\n1,2\n,\n", None, ["line 3: every cell is missing"]),
+        ("a,b,y\n1,2,3\n4,5,\n", None, ["line 3, column 'y': missing target, got ''"]),
+        ("a,y\n1,2\n,\n", None, ["line 3: all values are missing"]),
         (
             "a,y\n1,2.5\n2,3.5\n3,oops\n",
             None,
-            ["line 4, column 'y': expected a number as elsewhere", "'oops'"],
+            ["line 4, column 'y': expected a number as in other rows", "'oops'"],
         ),
-        ("a,y\n1,ant\n2,bee\n3,7\n", None, ["line 4, column 'y': expected a class name as elsewhere", "'7'"]),
+        (
+            "a,y\n1,ant\n2,bee\n3,7\n",
+            None,
+            ["line 4, column 'y': expected a class name as in other rows", "'7'"],
+        ),
         ("a,y\n1,2.5\n2,inf\n", None, ["line 3, column 'y': expected a finite number, got 'inf'"]),
-        ("length,y\n1,2\n", "lenght", ["no column 'lenght'", "did you mean 'length'"]),
-        ("a,y\n1,2\n", "quality", ["no column 'quality'", "there are a, y"]),
+        ("length,y\n1,2\n", "lenght", ["no target column 'lenght'", "did you mean 'length'"]),
+        ("a,y\n1,2\n", "quality", ["no target column 'quality'", "the columns are a, y"]),
         ("1,2\n3,4\n", "y", ["its columns have no names", "[0, 2)", "'y'"]),
         ("a,y\n1,2\n", 2, ["the target must be in [0, 2)", "got 2"]),
         ("a,a,b\n1,2,3\n", "a", ["more than one column 'a'"]),
