@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from inspect import isclass, isfunction
 from types import ModuleType
 from typing import Any
 
@@ -77,7 +78,10 @@ def set_module(package: str, names: Sequence[str]) -> None:
     Pickles, checkpoints and `repr` then name the package, in whichever of its files an object is defined.
     """
     for name in names:
-        getattr(sys.modules[package], name).__module__ = package
+        thing = getattr(sys.modules[package], name)
+        for part in (thing, *(vars(thing).values() if isclass(thing) else ())):
+            if part is thing or isfunction(part):  # methods too: doctest looks for examples by module
+                part.__module__ = package
 
 
 def _letters(name: str) -> str:

@@ -22,7 +22,7 @@ from anyback.checkpoint.locks import lock
 from anyback.cli.app import fail, note
 from anyback.cli.options import Options
 from anyback.cli.task import Task
-from anyback.training.objective import Objective
+from anyback.criterion import resolve
 from anyback.training.trainer import Trainer
 
 __all__ = [
@@ -222,7 +222,7 @@ def open_run(run: str | Path, backend: str | None, *, same: bool = False) -> Run
 
 
 def _task(trainer: Trainer, about: dict[str, Any]) -> Task:
-    loss = Objective.of("loss", trainer.loss, losses)
+    loss = resolve(losses.Loss, trainer.loss, losses)
     outputs = trainer.predict(np.zeros((1, *(trainer.in_shape or ())))).shape[1]
     if about:
         classes = about["data"]["classes"]

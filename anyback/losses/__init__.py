@@ -3,10 +3,11 @@
 ``value, vjp = huber(pred, target)`` is the mean over the batch, and ``vjp()`` its gradient with respect to
 `pred`. Predictions are (..., B, k): B samples of k outputs, and any axes before them are
 independent networks trained at once, so that the value has shape (...). A loss of several outputs is
-their mean, except for the losses of classes, where the k outputs belong to one choice.
+their mean, except for the losses of classes, where the k outputs describe one choice.
 
-A loss is written for one sample, as a function of (..., B, k) that gives (..., B), and `loss` makes
-the rest: checks, weights of samples, sums and means.
+Each is a function of (..., B, k) that returns the losses of single samples (..., B); the decorator `loss`
+adds the rest: checks, sample weights, sums and means. ``huber.bind(delta=2.0)`` is the same loss
+with another default.
 """
 
 from anyback.lookup import set_module

@@ -1,13 +1,14 @@
-"""Metrics: what is reported beside the loss, in the units people talk in.
+"""Metrics: values reported beside the loss, in units that are easy to interpret.
 
-``accuracy(pred, target)`` is a value of shape (...) for raw outputs (..., B, k). A metric is made of a
-function that sums over a batch and one that finishes the sums, so that training adds up batch after
-batch on the device and reads the result once; nothing here reads a value back to the host.
+``accuracy(pred, target)`` is a value of shape (...) for raw outputs (..., B, k). A metric consists of a
+function that sums over a batch and one that makes the value from the sums, so that training adds up the sums
+of all batches on the device and reads the result once; no metric reads a value back to the host.
 
-Metrics of classes take labels (..., B) of integers or probabilities (..., B, k), of which the largest
-counts. With k = 1 the class is ``pred > 0`` and targets are (..., B, 1), {0, 1} or {-1, +1}.
+Metrics of classes take integer labels (..., B), or probabilities (..., B, k), of which the largest is the
+class. With k = 1 the class is ``pred > 0`` and targets are (..., B, 1), {0, 1} or {-1, +1}.
 Metrics of reals take targets of the same (B, k) as the predictions. Sums are kept in the widest real
-dtype that the library and device have.
+dtype that the library and device have. ``top_k_accuracy.bind(k=3)`` is the same metric with another
+default.
 """
 
 from anyback.lookup import set_module
