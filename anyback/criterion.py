@@ -57,6 +57,7 @@ class Criterion:
     anyback.losses.huber(delta=2.0)
     """
 
+    __call__: Callable[..., Any]
     __name__: str
     __wrapped__: Callable[..., Any]
     __signature__: inspect.Signature
@@ -152,12 +153,8 @@ class Criterion:
         return frozenset((name, _hashable(value)) for name, value in self.bound.items())
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Copy and pickle as functions do: by name."""
-        return (_bind, (self.base, self.bound)) if self.bound else self.__name__
-
-
-def _bind(base: Criterion, options: dict[str, Any]) -> Criterion:
-    return base.bind(**options)
+        """Copy and pickle as functions do: by name, and bind the options again."""
+        return (partial(self.base.bind, **self.bound), ()) if self.bound else self.__name__
 
 
 def _hashable(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from inspect import cleandoc
 
 __all__ = ["complete"]
@@ -41,12 +42,13 @@ def complete(doc: str | None, shared: str | None, **entries: str) -> str | None:
     for title in ("Parameters", "Returns", "Raises"):
         found = _entries(common.get(title, ""))
         found |= {name: f"{name} : {entry}\n" for name, entry in entries.items() if name in found}
-        if found := {**found, **_entries(own.pop(title, ""))}:
+        if found := {**found, **_entries(own.get(title, ""))}:
             sections[title] = "".join(found.values())
-    sections |= own
+    sections |= {title: text for title, text in own.items() if title not in sections}
     return "\n\n".join([summary, *(f"{t}\n{'-' * len(t)}\n{text.strip()}" for t, text in sections.items())])
 
 
+@lru_cache(maxsize=8)  # for what is shared
 def _sections(doc: str) -> tuple[str, dict[str, str]]:
     """Return what precedes the first section, and the sections by title."""
     summary, *rest = _TITLE.split(cleandoc(doc))

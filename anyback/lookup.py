@@ -79,9 +79,10 @@ def set_module(package: str, names: Sequence[str]) -> None:
     """
     for name in names:
         thing = getattr(sys.modules[package], name)
-        for part in (thing, *(vars(thing).values() if isclass(thing) else ())):
-            if part is thing or isfunction(part):  # methods too: doctest looks for examples by module
-                part.__module__ = package
+        thing.__module__ = package
+        for method in filter(isfunction, vars(thing).values() if isclass(thing) else ()):
+            if method.__module__.startswith(f"{package}."):
+                method.__module__ = package  # doctest looks for the examples of a method there
 
 
 def _letters(name: str) -> str:

@@ -11,41 +11,13 @@ with another default.
 """
 
 from anyback.lookup import set_module
+from anyback.losses import classification, regression
 from anyback.losses._base import Loss as Loss
 from anyback.losses._base import loss as loss
-from anyback.losses.classification import (
-    binary_cross_entropy,
-    focal,
-    hinge,
-    kl_divergence,
-    multiclass_hinge,
-    softmax_cross_entropy,
-)
-from anyback.losses.regression import (
-    huber,
-    log_cosh,
-    mean_absolute_error,
-    mean_squared_error,
-    poisson,
-    quantile,
-    smooth_l1,
-)
+from anyback.losses.classification import *  # noqa: F403
+from anyback.losses.regression import *  # noqa: F403
 
 # The registry of losses: names for a trainer, the command line, the tests and the reference pages.
-__all__ = [
-    "binary_cross_entropy",
-    "focal",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "multiclass_hinge",
-    "poisson",
-    "quantile",
-    "smooth_l1",
-    "softmax_cross_entropy",
-]
+__all__ = sorted([*classification.__all__, *regression.__all__])
 
 set_module(__name__, [*__all__, "Loss", "loss"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import truediv
 from typing import Any
 
 from anyback.arrays import Array, Vjp, device, follows, namespace
@@ -69,8 +68,6 @@ class Loss(Criterion):
     ('reals', None, {'delta': 1.0})
     """
 
-    finish = staticmethod(truediv)  # the mean loss for sums and total weight of all batches
-
     def __init__(
         self,
         function: Callable[..., Any],
@@ -124,6 +121,11 @@ class Loss(Criterion):
             return sums_vjp(dloss / scale)
 
         return value / scale, vjp
+
+    @staticmethod
+    def finish(value: Array, total: Any) -> Any:
+        """Return the mean loss, from the sum of the losses and the total weight of all batches."""
+        return value / total
 
     def sums(
         self, pred: Array, target: Array, sample_weight: Array | None = None, **options: Any

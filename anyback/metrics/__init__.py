@@ -12,23 +12,13 @@ default.
 """
 
 from anyback.lookup import set_module
+from anyback.metrics import classification, regression
 from anyback.metrics._base import Metric as Metric
 from anyback.metrics._base import metric as metric
-from anyback.metrics.classification import accuracy, confusion_matrix, f1, precision, recall, top_k_accuracy
-from anyback.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
+from anyback.metrics.classification import *  # noqa: F403
+from anyback.metrics.regression import *  # noqa: F403
 
 # The registry of metrics: names for a trainer, the command line, the tests and the reference pages.
-__all__ = [
-    "accuracy",
-    "confusion_matrix",
-    "f1",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "precision",
-    "r2",
-    "recall",
-    "root_mean_squared_error",
-    "top_k_accuracy",
-]
+__all__ = sorted([*classification.__all__, *regression.__all__])
 
 set_module(__name__, [*__all__, "Metric", "metric"])
