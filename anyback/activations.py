@@ -2,8 +2,8 @@
 
 ``y, vjp = tanh(x)`` evaluates the function, and ``vjp(dy)`` turns the gradient with respect to `y`
 into the gradient with respect to `x`. All are elementwise except `softmax`, `log_softmax` and `maxout`,
-which work over the last axis. Every one keeps the array library, dtype and device of `x`, lets
-NaN pass, and is finite with finite gradients at +-1e4 in single precision.
+which act on the last axis. All keep the array library, dtype and device of `x`, propagate NaN, and are finite
+with finite gradients at +-1e4 in single precision.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from anyback.arrays import Array, Vjp, namespace
+from anyback.docstrings import complete
 
 __all__ = [
     "celu",
@@ -39,7 +40,7 @@ _GELU_CUBIC = 0.044715
 
 
 def identity(x: Array) -> tuple[Array, Vjp]:
-    """Return `x` itself, not a copy: y = x, the output of a linear layer.
+    """Return `x` itself, not a copy: y = x, y' = 1, the output of a linear layer.
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ def identity(x: Array) -> tuple[Array, Vjp]:
     Returns
     -------
     y : array (...)
-        The very array that came in.
+        Value.
     vjp : callable
-        ``vjp(dy) -> dx``, here `dy` itself.
+        ``vjp(dy) -> dx``, both (...).
 
     Examples
     --------
@@ -64,21 +65,9 @@ def identity(x: Array) -> tuple[Array, Vjp]:
 
 
 def sigmoid(x: Array) -> tuple[Array, Vjp]:
-    """Return the logistic function, y = 1 / (1 + exp(-x)), y' = y (1 - y).
+    """Return the logistic function, y = 1 / (1 + exp(-x)) in [0, 1], y' = y (1 - y).
 
-    Only exp(-abs(x)) is taken, so that nothing overflows and small values of both tails stay exact.
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values in [0, 1].
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
+    It is computed from exp(-abs(x)), which does not overflow and keeps small values exact on both sides.
 
     Examples
     --------
@@ -98,21 +87,9 @@ def sigmoid(x: Array) -> tuple[Array, Vjp]:
 
 
 def hard_sigmoid(x: Array) -> tuple[Array, Vjp]:
-    """Return the piecewise linear sigmoid, y = min(max(x / 6 + 1 / 2, 0), 1).
+    """Return the piecewise linear sigmoid, y = min(max(x / 6 + 1 / 2, 0), 1), y' = 1 / 6 where abs(x) < 3.
 
     The slope 1/6 is that of PyTorch and Keras 3 (Howard et al., "Searching for MobileNetV3", 2019).
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values in [0, 1].
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...): dy / 6 where abs(x) < 3, else 0.
 
     Examples
     --------
@@ -129,19 +106,7 @@ def hard_sigmoid(x: Array) -> tuple[Array, Vjp]:
 
 
 def tanh(x: Array) -> tuple[Array, Vjp]:
-    """Return the hyperbolic tangent, y' = 1 - y^2.
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values in [-1, 1].
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
+    """Return the hyperbolic tangent, y = tanh(x) in [-1, 1], y' = 1 - y^2.
 
     Examples
     --------
@@ -161,18 +126,6 @@ def relu(x: Array) -> tuple[Array, Vjp]:
 
     Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
 
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Non-negative values; NaN stays NaN.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
-
     Examples
     --------
     >>> import numpy as np
@@ -184,28 +137,19 @@ def relu(x: Array) -> tuple[Array, Vjp]:
     """
     xp = namespace(x)
     y = xp.clip(x, min=0.0)
-    # A product where a choice would do: processors guess choices, and guess new data wrongly.
+    # A product is faster than `where`, whose branches processors predict wrongly on new data.
     return y, lambda dy: dy * xp.astype(y > 0.0, y.dtype)
 
 
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> tuple[Array, Vjp]:
-    """Return the leaky rectifier, y = x where x > 0, else negative_slope x.
+    """Return the leaky rectifier, y = x where x > 0, else y = negative_slope x.
 
     Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
 
     Parameters
     ----------
-    x : array (...)
-        Input.
     negative_slope : float
-        Slope of the negative side.
-
-    Returns
-    -------
-    y : array (...)
-        Values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
+        Slope for negative x.
 
     Examples
     --------
@@ -226,21 +170,12 @@ def elu(x: Array, *, alpha: float = 1.0) -> tuple[Array, Vjp]:
     """Return the exponential linear unit, y = x where x > 0, else alpha (exp(x) - 1).
 
     Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential
-    linear units" (2016). The derivative of the negative side is y + alpha.
+    linear units" (2016). The derivative for negative x is y + alpha.
 
     Parameters
     ----------
-    x : array (...)
-        Input.
     alpha : float
-        Depth of the negative side.
-
-    Returns
-    -------
-    y : array (...)
-        Values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
+        Negative of the limit for x to minus infinity.
 
     Examples
     --------
@@ -253,7 +188,7 @@ def elu(x: Array, *, alpha: float = 1.0) -> tuple[Array, Vjp]:
     """
     xp = namespace(x)
     above = x > 0.0
-    # The positive side is cut off before expm1, where it would overflow.
+    # expm1 would overflow for large positive x.
     y = xp.where(above, x, alpha * xp.expm1(xp.where(above, 0.0, x)))
     return y, lambda dy: dy * xp.where(above, 1.0, y + alpha)
 
@@ -261,20 +196,8 @@ def elu(x: Array, *, alpha: float = 1.0) -> tuple[Array, Vjp]:
 def selu(x: Array) -> tuple[Array, Vjp]:
     """Return the self-normalising unit, y = scale elu(x, alpha), with fixed scale and alpha.
 
-    scale = 1.0507009873554805 and alpha = 1.6732632423543772 keep mean 0 and variance 1 from layer to
+    scale = 1.0507009873554805 and alpha = 1.6732632423543772 preserve mean 0 and variance 1 from layer to
     layer (Klambauer et al., "Self-normalizing neural networks", 2017).
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
 
     Examples
     --------
@@ -294,17 +217,8 @@ def celu(x: Array, *, alpha: float = 1.0) -> tuple[Array, Vjp]:
 
     Parameters
     ----------
-    x : array (...)
-        Input.
     alpha : float
-        Depth of the negative side, not 0.
-
-    Returns
-    -------
-    y : array (...)
-        Values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
+        Negative of the limit for x to minus infinity, not 0.
 
     Examples
     --------
@@ -323,19 +237,7 @@ def softplus(x: Array) -> tuple[Array, Vjp]:
     """Return the smooth rectifier, y = log(1 + exp(x)), y' = 1 - exp(-y).
 
     Dugas et al., "Incorporating second-order functional knowledge for better option pricing" (2001).
-    It is exact for every x: PyTorch returns x above 20.
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Non-negative values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
+    It is accurate for every x, whereas PyTorch returns x above 20.
 
     Examples
     --------
@@ -352,21 +254,9 @@ def softplus(x: Array) -> tuple[Array, Vjp]:
 
 
 def softsign(x: Array) -> tuple[Array, Vjp]:
-    """Return y = x / (1 + abs(x)), y' = 1 / (1 + abs(x))^2.
+    """Return the softsign, y = x / (1 + abs(x)) in [-1, 1], y' = 1 / (1 + abs(x))^2.
 
     Bergstra et al., "Quadratic polynomials learn better image features" (2009).
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values in [-1, 1].
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
 
     Examples
     --------
@@ -387,18 +277,6 @@ def gelu(x: Array) -> tuple[Array, Vjp]:
     y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, PyTorch's ``gelu(x, approximate="tanh")``
     (Hendrycks and Gimpel, "Gaussian error linear units", 2016). The exact form x Phi(x) needs erf, which the
     array API standard does not have; the two differ by less than 5e-4.
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
 
     Examples
     --------
@@ -423,22 +301,10 @@ def gelu(x: Array) -> tuple[Array, Vjp]:
 
 
 def silu(x: Array) -> tuple[Array, Vjp]:
-    """Return y = x sigmoid(x), also known as swish.
+    """Return the sigmoid linear unit (swish), y = x sigmoid(x).
 
     Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function
     approximation in reinforcement learning" (2018).
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
 
     Examples
     --------
@@ -455,21 +321,9 @@ def silu(x: Array) -> tuple[Array, Vjp]:
 
 
 def mish(x: Array) -> tuple[Array, Vjp]:
-    """Return y = x tanh(softplus(x)).
+    """Return the mish function, y = x tanh(softplus(x)).
 
     Misra, "Mish: a self regularized non-monotonic activation function" (2020).
-
-    Parameters
-    ----------
-    x : array (...)
-        Input.
-
-    Returns
-    -------
-    y : array (...)
-        Values.
-    vjp : callable
-        ``vjp(dy) -> dx``, both (...).
 
     Examples
     --------
@@ -543,16 +397,16 @@ def log_softmax(x: Array) -> tuple[Array, Vjp]:
 
 
 def maxout(x: Array, *, pieces: int = 2) -> tuple[Array, Vjp]:
-    """Return the maximum of each run of `pieces` neighbours of the last axis.
+    """Return the maximum of each group of `pieces` consecutive elements of the last axis.
 
-    Goodfellow et al., "Maxout networks" (2013). Of equal maxima the first one gets the gradient.
+    Goodfellow et al., "Maxout networks" (2013). Of equal maxima the first one receives the gradient.
 
     Parameters
     ----------
     x : array (..., k * pieces)
         Input; output i is the maximum of x[..., i * pieces : (i + 1) * pieces].
     pieces : int
-        How many linear pieces each output chooses from.
+        Number of inputs of each output.
 
     Returns
     -------
@@ -564,7 +418,7 @@ def maxout(x: Array, *, pieces: int = 2) -> tuple[Array, Vjp]:
     Raises
     ------
     ValueError
-        If the last axis is no multiple of `pieces`.
+        If the length of the last axis is not a multiple of `pieces`.
 
     Examples
     --------
@@ -580,7 +434,7 @@ def maxout(x: Array, *, pieces: int = 2) -> tuple[Array, Vjp]:
     if pieces < 1 or not shape or shape[-1] % pieces:
         raise ValueError(f"the last axis of x must be a multiple of pieces={pieces}, got shape {shape}")
     x = xp.reshape(x, (*shape[:-1], shape[-1] // pieces, pieces))
-    z = [x[..., i] for i in range(pieces)]  # a few long operations: maxima over short rows are slow
+    z = [x[..., i] for i in range(pieces)]  # a few operations on long arrays: maxima over short rows are slow
     y = z[0]
     for z_i in z[1:]:
         y = xp.maximum(y, z_i)
@@ -590,7 +444,11 @@ def maxout(x: Array, *, pieces: int = 2) -> tuple[Array, Vjp]:
         for z_i in z:
             below = z_i < y
             dz.append(xp.where(below, 0.0, dy))
-            dy = xp.where(below, dy, 0.0)  # what is left for the pieces that follow
+            dy = xp.where(below, dy, 0.0)  # the rest for the pieces that follow
         return xp.reshape(xp.stack(dz, axis=-1), shape)
 
     return y, vjp
+
+
+for _name in __all__:  # `identity` documents what all have in common
+    globals()[_name].__doc__ = complete(globals()[_name].__doc__, identity.__doc__)

@@ -1,18 +1,20 @@
 """Gates: the arithmetic of a network, each with its vector-Jacobian product.
 
 A gate of one array returns ``(y, vjp)`` with ``vjp(dy) -> dx``, a gate of two ``(z, vjp)`` with
-``vjp(dz) -> (dx, dy)``. Two arrays broadcast as usual; their gradients are summed back over the
-axes that were stretched, and always have the shapes of what they belong to. A gradient may be the
-very array that was passed in (that of `add`): treat it as read-only.
+``vjp(dz) -> (dx, dy)``. Two arrays broadcast as usual; their gradients are summed over the broadcast axes
+and always have the shapes of the operands. A gradient may be the array that was passed in (that of `add` is):
+treat it as read-only.
 
-The second operand may be a Python number; its gradient is then an array without axes.
+The second operand may be a Python number; its gradient is then an array of shape ().
 """
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from anyback.arrays import Array, Vjp, namespace
+from anyback.docstrings import complete
 
 __all__ = [
     "add",
@@ -38,8 +40,10 @@ def add(x: Array, y: Array) -> tuple[Array, Vjp]:
 
     Parameters
     ----------
-    x, y : array
-        Of shapes that broadcast.
+    x : array
+        Broadcasts with `y`.
+    y : array or float
+        Broadcasts with `x`.
 
     Returns
     -------
@@ -56,27 +60,11 @@ def add(x: Array, y: Array) -> tuple[Array, Vjp]:
     [2.0, 2.0, 2.0]
     """
     shape_x, shape_y = _shape(x), _shape(y)
-
-    def vjp(dz: Array) -> tuple[Array, Array]:
-        return _unbroadcast(dz, shape_x), _unbroadcast(dz, shape_y)
-
-    return x + y, vjp
+    return x + y, lambda dz: (_unbroadcast(dz, shape_x), _unbroadcast(dz, shape_y))
 
 
 def subtract(x: Array, y: Array) -> tuple[Array, Vjp]:
     """Subtract: z = x - y, dx = dz, dy = -dz.
-
-    Parameters
-    ----------
-    x, y : array
-        Of shapes that broadcast.
-
-    Returns
-    -------
-    z : array
-        Of the broadcast shape.
-    vjp : callable
-        ``vjp(dz) -> (dx, dy)``.
 
     Examples
     --------
@@ -86,27 +74,11 @@ def subtract(x: Array, y: Array) -> tuple[Array, Vjp]:
     [[5.0], [-5.0]]
     """
     shape_x, shape_y = _shape(x), _shape(y)
-
-    def vjp(dz: Array) -> tuple[Array, Array]:
-        return _unbroadcast(dz, shape_x), -_unbroadcast(dz, shape_y)
-
-    return x - y, vjp
+    return x - y, lambda dz: (_unbroadcast(dz, shape_x), -_unbroadcast(dz, shape_y))
 
 
 def multiply(x: Array, y: Array) -> tuple[Array, Vjp]:
     """Multiply: z = x y, dx = dz y, dy = dz x. Each gradient is the other operand's value.
-
-    Parameters
-    ----------
-    x, y : array
-        Of shapes that broadcast.
-
-    Returns
-    -------
-    z : array
-        Of the broadcast shape.
-    vjp : callable
-        ``vjp(dz) -> (dx, dy)``.
 
     Examples
     --------
@@ -115,27 +87,11 @@ def multiply(x: Array, y: Array) -> tuple[Array, Vjp]:
     >>> [g.tolist() for g in vjp(np.asarray([1.0]))]
     [[4.0], [3.0]]
     """
-
-    def vjp(dz: Array) -> tuple[Array, Array]:
-        return _unbroadcast(dz * y, _shape(x)), _unbroadcast(dz * x, _shape(y))
-
-    return x * y, vjp
+    return x * y, lambda dz: (_unbroadcast(dz * y, _shape(x)), _unbroadcast(dz * x, _shape(y)))
 
 
 def divide(x: Array, y: Array) -> tuple[Array, Vjp]:
     """Divide: z = x / y, dx = dz / y, dy = -dz z / y.
-
-    Parameters
-    ----------
-    x, y : array
-        Of shapes that broadcast.
-
-    Returns
-    -------
-    z : array
-        Of the broadcast shape.
-    vjp : callable
-        ``vjp(dz) -> (dx, dy)``.
 
     Examples
     --------
@@ -156,18 +112,6 @@ def divide(x: Array, y: Array) -> tuple[Array, Vjp]:
 def maximum(x: Array, y: Array) -> tuple[Array, Vjp]:
     """Take the larger: z = max(x, y). The gradient goes to it, in a tie to `x`.
 
-    Parameters
-    ----------
-    x, y : array
-        Of shapes that broadcast.
-
-    Returns
-    -------
-    z : array
-        Of the broadcast shape.
-    vjp : callable
-        ``vjp(dz) -> (dx, dy)``.
-
     Examples
     --------
     >>> import numpy as np
@@ -181,18 +125,6 @@ def maximum(x: Array, y: Array) -> tuple[Array, Vjp]:
 
 def minimum(x: Array, y: Array) -> tuple[Array, Vjp]:
     """Take the smaller: z = min(x, y). The gradient goes to it, in a tie to `x`.
-
-    Parameters
-    ----------
-    x, y : array
-        Of shapes that broadcast.
-
-    Returns
-    -------
-    z : array
-        Of the broadcast shape.
-    vjp : callable
-        ``vjp(dz) -> (dx, dy)``.
 
     Examples
     --------
@@ -218,9 +150,7 @@ def matmul(x: Array, y: Array) -> tuple[Array, Vjp]:
     Returns
     -------
     z : array (..., n, k)
-        Without the axis that a vector does not have.
-    vjp : callable
-        ``vjp(dz) -> (dx, dy)``.
+        Without the axis n or k where `x` or `y` is a vector.
 
     Examples
     --------
@@ -265,27 +195,11 @@ def negative(x: Array) -> tuple[Array, Vjp]:
     >>> negative(np.asarray([2.0]))[0].tolist()
     [-2.0]
     """
-
-    def vjp(dy: Array) -> Array:
-        return -dy
-
-    return -x, vjp
+    return -x, lambda dy: -dy
 
 
 def reciprocal(x: Array) -> tuple[Array, Vjp]:
     """Invert: y = 1 / x, dx = -dy y^2.
-
-    Parameters
-    ----------
-    x : array
-        Any shape.
-
-    Returns
-    -------
-    y : array
-        Of the shape of `x`.
-    vjp : callable
-        ``vjp(dy) -> dx``.
 
     Examples
     --------
@@ -295,27 +209,11 @@ def reciprocal(x: Array) -> tuple[Array, Vjp]:
     ([0.5], [-0.25])
     """
     y = 1.0 / x
-
-    def vjp(dy: Array) -> Array:
-        return -dy * y * y
-
-    return y, vjp
+    return y, lambda dy: -dy * y * y
 
 
 def square(x: Array) -> tuple[Array, Vjp]:
     """Square: y = x^2, dx = 2 x dy.
-
-    Parameters
-    ----------
-    x : array
-        Any shape.
-
-    Returns
-    -------
-    y : array
-        Of the shape of `x`.
-    vjp : callable
-        ``vjp(dy) -> dx``.
 
     Examples
     --------
@@ -324,11 +222,7 @@ def square(x: Array) -> tuple[Array, Vjp]:
     >>> y.tolist(), vjp(1.0).tolist()
     ([9.0], [6.0])
     """
-
-    def vjp(dy: Array) -> Array:
-        return 2.0 * dy * x
-
-    return x * x, vjp
+    return x * x, lambda dy: 2.0 * dy * x
 
 
 def sqrt(x: Array) -> tuple[Array, Vjp]:
@@ -339,13 +233,6 @@ def sqrt(x: Array) -> tuple[Array, Vjp]:
     x : array
         Any shape, x >= 0; at 0 the gradient is infinite.
 
-    Returns
-    -------
-    y : array
-        Of the shape of `x`.
-    vjp : callable
-        ``vjp(dy) -> dx``.
-
     Examples
     --------
     >>> import numpy as np
@@ -354,11 +241,7 @@ def sqrt(x: Array) -> tuple[Array, Vjp]:
     ([2.0], [0.25])
     """
     y = namespace(x).sqrt(x)
-
-    def vjp(dy: Array) -> Array:
-        return 0.5 * dy / y
-
-    return y, vjp
+    return y, lambda dy: 0.5 * dy / y
 
 
 def power(x: Array, exponent: float) -> tuple[Array, Vjp]:
@@ -370,13 +253,6 @@ def power(x: Array, exponent: float) -> tuple[Array, Vjp]:
         Any shape; x > 0 unless the exponent is an integer.
     exponent : float
         A Python number p.
-
-    Returns
-    -------
-    y : array
-        Of the shape of `x`.
-    vjp : callable
-        ``vjp(dy) -> dx``.
 
     Examples
     --------
@@ -397,18 +273,6 @@ def power(x: Array, exponent: float) -> tuple[Array, Vjp]:
 def exp(x: Array) -> tuple[Array, Vjp]:
     """Exponentiate: y = e^x, dx = dy y.
 
-    Parameters
-    ----------
-    x : array
-        Any shape.
-
-    Returns
-    -------
-    y : array
-        Of the shape of `x`.
-    vjp : callable
-        ``vjp(dy) -> dx``.
-
     Examples
     --------
     >>> import numpy as np
@@ -416,11 +280,7 @@ def exp(x: Array) -> tuple[Array, Vjp]:
     [1.0]
     """
     y = namespace(x).exp(x)
-
-    def vjp(dy: Array) -> Array:
-        return dy * y
-
-    return y, vjp
+    return y, lambda dy: dy * y
 
 
 def log(x: Array) -> tuple[Array, Vjp]:
@@ -431,13 +291,6 @@ def log(x: Array) -> tuple[Array, Vjp]:
     x : array
         Any shape, x > 0.
 
-    Returns
-    -------
-    y : array
-        Of the shape of `x`.
-    vjp : callable
-        ``vjp(dy) -> dx``.
-
     Examples
     --------
     >>> import numpy as np
@@ -445,31 +298,25 @@ def log(x: Array) -> tuple[Array, Vjp]:
     >>> vjp(1.0).tolist()
     [1.0, 0.5]
     """
-
-    def vjp(dy: Array) -> Array:
-        return dy / x
-
-    return namespace(x).log(x), vjp
+    return namespace(x).log(x), lambda dy: dy / x
 
 
 def sum(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> tuple[Array, Vjp]:
-    """Add up: y = sum of x over some axes; every element gets the gradient of its sum.
+    """Sum over some axes: every element of x receives the gradient of its sum.
 
     Parameters
     ----------
-    x : array
-        Any shape.
     axis : int or tuple of int, optional
-        Axes to add up over, by default all.
+        Axes to sum over, by default all.
     keepdims : bool
-        Whether those axes stay, with length 1.
+        Whether those axes are kept, with length 1.
 
     Returns
     -------
     y : array
         The sums.
     vjp : callable
-        ``vjp(dy) -> dx``; for the sum of all, dy may be a Python number.
+        ``vjp(dy) -> dx``; for the sum over all axes, dy may be a Python number.
 
     Examples
     --------
@@ -483,8 +330,8 @@ def sum(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fa
     def vjp(dy: Array) -> Array:
         if axis is not None and not keepdims:
             axes = axis if isinstance(axis, tuple) else (axis,)
-            gone = {a % x.ndim for a in axes}
-            dy = xp.reshape(dy, tuple(1 if a in gone else n for a, n in enumerate(x.shape)))
+            summed = {a % x.ndim for a in axes}
+            dy = xp.reshape(dy, tuple(1 if a in summed else n for a, n in enumerate(x.shape)))
         return xp.zeros_like(x) + dy
 
     return xp.sum(x, axis=axis, keepdims=keepdims), vjp
@@ -499,7 +346,7 @@ def _shape(x: Array) -> tuple[int, ...]:
 
 
 def _unbroadcast(dz: Array, shape: tuple[int, ...]) -> Array:
-    """Return `dz` summed over the axes along which an array of `shape` was stretched to it."""
+    """Return `dz` summed over the axes along which an array of `shape` was broadcast to it."""
     if tuple(dz.shape) == shape:
         return dz
     xp = namespace(dz)
@@ -509,10 +356,15 @@ def _unbroadcast(dz: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _routed(xp: Any, to_x: Array, shape_x: tuple[int, ...], shape_y: tuple[int, ...]) -> Vjp:
-    """Return the vjp of a choice: the gradient goes to x where `to_x`, else to y."""
+    """Return the vjp of a selection: the gradient goes to x where `to_x`, else to y."""
 
     def vjp(dz: Array) -> tuple[Array, Array]:
         dx, dy = xp.where(to_x, dz, 0.0), xp.where(to_x, 0.0, dz)
         return _unbroadcast(dx, shape_x), _unbroadcast(dy, shape_y)
 
     return vjp
+
+
+for _name in __all__:  # `add` and `negative` document what all gates of two arrays and of one have in common
+    _gate = globals()[_name]
+    _gate.__doc__ = complete(_gate.__doc__, (add if "y" in signature(_gate).parameters else negative).__doc__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from inspect import isclass, isfunction
 from types import ModuleType
 from typing import Any
 
@@ -77,7 +78,11 @@ def set_module(package: str, names: Sequence[str]) -> None:
     Pickles, checkpoints and `repr` then name the package, in whichever of its files an object is defined.
     """
     for name in names:
-        getattr(sys.modules[package], name).__module__ = package
+        thing = getattr(sys.modules[package], name)
+        thing.__module__ = package
+        for method in filter(isfunction, vars(thing).values() if isclass(thing) else ()):
+            if method.__module__.startswith(f"{package}."):
+                method.__module__ = package  # doctest looks for the examples of a method there
 
 
 def _letters(name: str) -> str:

@@ -1,6 +1,6 @@
 """Penalties on parameters: each returns its value and its vector-Jacobian product.
 
-They take the flat vector of parameters (P,), or K of them (K, P), with a mask that says which elements count.
+They take the flat vector of parameters (P,), or K of them (K, P), with a mask of the penalised elements.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["l1", "l2"]
 
 
 def l1(w: Array, mask: Any = 1.0) -> tuple[Array, Vjp]:
-    """Return the sum of sizes over the last axis: sum(mask abs(w)).
+    """Return the sum of absolute values over the last axis: sum(mask abs(w)).
 
     Source: Tibshirani, "Regression shrinkage and selection via the lasso" (1996).
 
@@ -22,7 +22,7 @@ def l1(w: Array, mask: Any = 1.0) -> tuple[Array, Vjp]:
     w : array (..., P)
         Flat parameters.
     mask : float or array (P,)
-        1 where a parameter counts, 0 where it is spared.
+        1 for penalised parameters, 0 for others.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def l2(w: Array, mask: Any = 1.0) -> tuple[Array, Vjp]:
     w : array (..., P)
         Flat parameters.
     mask : float or array (P,)
-        1 where a parameter counts, 0 where it is spared.
+        1 for penalised parameters, 0 for others.
 
     Returns
     -------
@@ -73,5 +73,5 @@ def l2(w: Array, mask: Any = 1.0) -> tuple[Array, Vjp]:
 
 
 def _upstream(xp: Any, dvalue: Any) -> Any:
-    """Return `dvalue` so that it multiplies (..., P)."""
+    """Return `dvalue` in a shape that broadcasts with (..., P)."""
     return float(dvalue) if isinstance(dvalue, int | float) else xp.expand_dims(dvalue, axis=-1)

@@ -12,10 +12,10 @@ MODULES = {
     "activations": "Activations",
     "history": "History",
     "losses": "Losses",
-    "loss": "What a loss is",
+    "losses._base": "What a loss is",
     "gates": "Gates",
     "metrics": "Metrics",
-    "metric": "What a metric is",
+    "metrics._base": "What a metric is",
     "optimizers": "Optimizers",
     "optimizer": "What an optimizer is",
     "schedules": "Schedules",
@@ -63,7 +63,10 @@ def page(module: str) -> str:
         members = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
         # What has its entry on the page of its own module is linked to there.
         elsewhere = ["   :no-index:"] if module == "anyback" and name in homes else []
-        parts += [f".. auto{kind}:: {path}.{name}", *members, *elsewhere, ""]
+        # Users import it from the package of a private module, and it documents what it inherits.
+        public = path.removesuffix("._base")
+        members += ["   :inherited-members:"] if kind == "class" and public != path else []
+        parts += [f".. auto{kind}:: {public}.{name}", *members, *elsewhere, ""]
     return "\n".join(parts)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from anyback import activations, initializers, layers, losses, metrics, optimizers, schedules
+from anyback.criterion import Criterion
 
 __all__ = ["from_config", "to_config"]
 
@@ -36,9 +37,13 @@ def to_config(thing: Any) -> Any:
         return thing
     if isinstance(thing, list | tuple):
         return [to_config(element) for element in thing]
+    if isinstance(thing, partial) and thing.args:
+        raise TypeError(f"options must be named to be stored, got positional {thing.args!r}")
+    if isinstance(thing, partial) and isinstance(thing.func, Criterion):
+        thing = thing.func.bind(**thing.keywords) if thing.func.bound else thing
+    if isinstance(thing, Criterion) and thing.bound:
+        thing = partial(thing.base, **thing.bound)
     if isinstance(thing, partial):
-        if thing.args:
-            raise TypeError(f"options must be named to be stored, got positional {thing.args!r}")
         return {"is": _address(thing.func), "options": {k: to_config(v) for k, v in thing.keywords.items()}}
     if is_dataclass(thing) and not hasattr(thing, "__wrapped__"):
         values = {field.name: to_config(getattr(thing, field.name)) for field in fields(thing)}
@@ -64,7 +69,8 @@ def from_config(description: Any) -> Any:
         raise ValueError(f"description names {package}.{name}, which anyback does not have")
     found = getattr(_MODULES[package], name)
     if "options" in values:
-        return partial(found, **{k: from_config(v) for k, v in values["options"].items()})
+        options = {k: from_config(v) for k, v in values["options"].items()}
+        return found.bind(**options) if isinstance(found, Criterion) else partial(found, **options)
     return found(**{k: from_config(v) for k, v in values.items()}) if isinstance(found, type) else found
 
 

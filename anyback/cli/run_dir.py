@@ -22,7 +22,7 @@ from anyback.checkpoint.locks import lock
 from anyback.cli.app import note
 from anyback.cli.options import Options
 from anyback.cli.task import Task
-from anyback.training.objective import Objective
+from anyback.criterion import resolve
 from anyback.training.trainer import Trainer
 
 __all__ = [
@@ -225,7 +225,7 @@ def open_run(run: str | Path, backend: str | None, *, same_backend: bool = False
 
 
 def _task(trainer: Trainer, metadata: dict[str, Any]) -> Task:
-    loss = Objective.of("loss", trainer.loss, losses)
+    loss = resolve(losses.Loss, trainer.loss, losses)
     outputs = trainer.predict(np.zeros((1, *(trainer.in_shape or ())))).shape[1]
     if metadata:
         classes = metadata["data"]["classes"]

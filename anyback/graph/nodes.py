@@ -43,6 +43,7 @@ def lift(f: Callable[..., Any], name: str | None = None) -> Callable[..., Node]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from anyback.activations import sigmoid
     >>> from anyback.losses import mean_squared_error
     >>> (x,) = inputs(x=np.zeros((3, 1)))
@@ -159,6 +160,7 @@ def inputs(**values: Array | float) -> tuple[Node, ...]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> w, x = inputs(w=np.ones((3, 2)), x=np.ones(2))
     >>> (w @ x).value
     array([2., 2., 2.])

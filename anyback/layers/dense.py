@@ -153,6 +153,7 @@ class Dropout(Layer):
     Examples
     --------
     >>> import numpy as np
+    >>> from anyback.random import Key
     >>> y, _, _ = Dropout(0.5).train({}, np.ones((2, 3)), Key(1))
     >>> bool(np.all((y == 0) | (y == 2)))
     True

@@ -83,6 +83,7 @@ class BatchNorm(Layer):
     Examples
     --------
     >>> import numpy as np
+    >>> from anyback.random import Key
     >>> layer, _ = BatchNorm().bind((1,))
     >>> zero, one = np.zeros((1, 1)), np.ones((1, 1))
     >>> params = {"weight": one, "bias": zero, "running_mean": zero, "running_var": one}

@@ -1,4 +1,4 @@
-"""Losses for classification: labels, probabilities, yes-or-no answers and signs."""
+"""Losses for classification: targets are labels, probabilities or signs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from anyback.activations import log_softmax, sigmoid, softplus
 from anyback.arrays import Array, Vjp, device, namespace
-from anyback.losses._base import kind_of, loss
+from anyback.losses._base import dtype_kind, loss
 
 __all__ = [
     "binary_cross_entropy",
@@ -29,33 +29,15 @@ def binary_cross_entropy(
 ) -> tuple[Array, Vjp]:
     """Binary cross entropy of logits: -t log(s(z)) - (1 - t) log(1 - s(z)), s the sigmoid, mean over k.
 
-    Written so that no digits are lost for logits of any size.
+    It is accurate for logits of any size.
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Logits z, k independent yes-or-no questions.
-    target : array (B, k) or (..., B, k)
-        Probabilities t in [0, 1].
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     label_smoothing : float
         e in [0, 1): t becomes (1 - e) t + e / 2 (Szegedy et al., "Rethinking the inception
         architecture", 2016).
     pos_weight : float, or array or sequence (k,), optional
-        Factor of the term t log(s(z)) (as in PyTorch, it does not enter the mean's denominator).
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit, or `label_smoothing` is not in [0, 1).
+        Factor of the term t log(s(z)). As in PyTorch, the mean does not divide by it.
 
     Examples
     --------
@@ -83,44 +65,26 @@ def binary_cross_entropy(
 
 
 def _cross_entropy_of_logits(z: Array, t: Array, xp: Any) -> tuple[Array, Array]:
-    """Return softplus(z) - t z without its cancellation for large z, and the sigmoid of z."""
+    """Return softplus(z) - t z without cancellation for large z, and the sigmoid of z."""
     e = xp.exp(-xp.abs(z))
-    right = z >= 0.0
-    ce = xp.log1p(e) + xp.where(right, 1.0 - t, -t) * z
-    return ce, xp.where(right, 1.0, e) / (1.0 + e)
+    positive = z >= 0.0
+    ce = xp.log1p(e) + xp.where(positive, 1.0 - t, -t) * z
+    return ce, xp.where(positive, 1.0, e) / (1.0 + e)
 
 
 @loss(targets="unit interval", link="sigmoid")
 def focal(pred: Array, target: Array, *, gamma: float = 2.0, alpha: float | None = None) -> tuple[Array, Vjp]:
     """Focal loss of logits: binary cross entropy times (1 - p_t)^gamma, mean over k.
 
-    p_t = t p + (1 - t) (1 - p) with p = s(z) is the probability given to the truth: what is already
-    right counts less (Lin et al., "Focal loss for dense object detection", 2017).
+    p_t = t p + (1 - t) (1 - p) with p = s(z) is the predicted probability of the target: outputs that are
+    already correct count less (Lin et al., "Focal loss for dense object detection", 2017).
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Logits z, k independent yes-or-no questions.
-    target : array (B, k) or (..., B, k)
-        Probabilities t in [0, 1].
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     gamma : float
-        Focus, at least 1 (0 would be `binary_cross_entropy`).
+        Exponent, at least 1 (0 would be `binary_cross_entropy`).
     alpha : float, optional
-        Additional factor t alpha + (1 - t) (1 - alpha); the paper takes 0.25.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit, `gamma` is below 1 or `alpha` not in [0, 1].
+        In [0, 1]: additional factor t alpha + (1 - t) (1 - alpha); the paper uses 0.25.
 
     Examples
     --------
@@ -154,32 +118,14 @@ def focal(pred: Array, target: Array, *, gamma: float = 2.0, alpha: float | None
 
 @loss(targets="signs")
 def hinge(pred: Array, target: Array, *, squared: bool = False) -> tuple[Array, Vjp]:
-    """Hinge loss, l = sum_j max(0, 1 - t_j z_j) / k, or its terms squared: a support vector machine's.
+    """Hinge loss of a support vector machine, l = sum_j max(0, 1 - t_j z_j) / k, or its terms squared.
 
     Cortes and Vapnik, "Support-vector networks" (1995). The derivative at the kink is 0.
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Scores z.
-    target : array (B, k) or (..., B, k)
-        Signs t, -1 or 1.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     squared : bool
         Square each term.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
 
     Examples
     --------
@@ -211,36 +157,16 @@ def multiclass_hinge(
     """Multiclass hinge loss, l = sum_{j != y} max(0, z_j - z_y + margin), or its terms squared.
 
     Weston and Watkins, "Support vector machines for multi-class pattern recognition" (1999). The sum is
-    not divided by the number of classes, as PyTorch's ``multi_margin_loss`` is.
+    not divided by the number of classes, in contrast to PyTorch's ``multi_margin_loss``.
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Scores z.
-    target : array of integers (B,) or (..., B)
-        Labels y in [0, k).
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     squared : bool
         Square each term.
     margin : float
-        By how much the score of the right class has to lead.
+        Smallest lead of the score of the correct class without a loss.
     class_weight : array or sequence (k,), optional
-        Weight of the samples of each class; multiplied with `sample_weight`.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError
-        If the target does not hold integers.
-    ValueError
-        If shapes do not fit.
+        Weight of the samples of each class, multiplied by `sample_weight`.
 
     Examples
     --------
@@ -252,20 +178,20 @@ def multiclass_hinge(
     array([[-1.,  1.,  0.]])
     """
     xp = namespace(pred)
-    own = _one_hot(target, pred, xp)
-    z_y = xp.sum(xp.where(own, pred, 0.0), axis=-1, keepdims=True)
-    m = xp.where(own, 0.0, xp.clip(pred - z_y + margin, min=0.0))
-    each = xp.sum(m * m if squared else m, axis=-1)
+    one_hot = _one_hot(target, pred, xp)
+    z_y = xp.sum(xp.where(one_hot, pred, 0.0), axis=-1, keepdims=True)
+    m = xp.where(one_hot, 0.0, xp.clip(pred - z_y + margin, min=0.0))
+    l = xp.sum(m * m if squared else m, axis=-1)
 
     def vjp(dl: float | Array) -> Array:
         g = 2.0 * m if squared else xp.astype(m > 0.0, pred.dtype)
-        return xp.where(own, -xp.sum(g, axis=-1, keepdims=True), g) * dl
+        return xp.where(one_hot, -xp.sum(g, axis=-1, keepdims=True), g) * dl
 
     if class_weight is None:
-        return each, vjp
+        return l, vjp
     weights = _per_output("class_weight", class_weight, pred, xp)
-    weight = xp.sum(xp.where(own, weights, 0.0), axis=-1)
-    return weight * each, lambda dl: vjp(dl * weight[..., None]), weight
+    weight = xp.sum(xp.where(one_hot, weights, 0.0), axis=-1)
+    return weight * l, lambda dl: vjp(dl * weight[..., None]), weight
 
 
 @loss(targets="labels", link="softmax", probabilities=True)
@@ -282,32 +208,14 @@ def softmax_cross_entropy(
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Logits z.
     target : array of integers (B,) or (..., B), or of floats (B, k) or (..., B, k)
         Labels in [0, k), or the probabilities q of the classes.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     label_smoothing : float
         e in [0, 1): q becomes (1 - e) q + e / k (Szegedy et al., "Rethinking the inception
         architecture", 2016).
     class_weight : array or sequence (k,), optional
-        w in l = -sum_c w_c q_c log(p_c). The mean divides by the sum over samples of sum_c w_c q_c, q before
-        smoothing: for labels, what PyTorch does.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError
-        If the target holds neither integers nor floating-point numbers.
-    ValueError
-        If shapes do not fit, or `label_smoothing` is not in [0, 1).
+        w in l = -sum_c w_c q_c log(p_c). The mean divides by the sum over samples of sum_c w_c q_c, with q
+        before smoothing; for labels this is what PyTorch does.
 
     Examples
     --------
@@ -320,7 +228,7 @@ def softmax_cross_entropy(
     """
     _check_smoothing(label_smoothing)
     xp = namespace(pred)
-    labels = kind_of(target) == "signed integer"
+    labels = dtype_kind(target) == "signed integer"
     if labels:
         one_hot = _one_hot(target, pred, xp)
         if class_weight is None and not label_smoothing:
@@ -329,26 +237,26 @@ def softmax_cross_entropy(
     else:
         q = target
     weights = None if class_weight is None else _per_output("class_weight", class_weight, pred, xp)
-    own = () if weights is None else (xp.sum(weights * q, axis=-1),)
+    weight = () if weights is None else (xp.sum(weights * q, axis=-1),)
     if label_smoothing:
         q = (1.0 - label_smoothing) * q + label_smoothing / pred.shape[-1]
     if weights is not None:
         q = weights * q
     log_p, log_p_vjp = log_softmax(pred)
-    return -xp.sum(q * log_p, axis=-1), lambda dl: log_p_vjp(-q * dl), *own
+    return -xp.sum(q * log_p, axis=-1), lambda dl: log_p_vjp(-q * dl), *weight
 
 
 def _one_hot(labels: Array, pred: Array, xp: Any) -> Array:
-    """Return for labels (..., B) the array of booleans (..., B, k) that is true at the labels."""
+    """Return booleans (..., B, k) that are true at the labels (..., B)."""
     return labels[..., None] == xp.arange(pred.shape[-1], device=device(pred))
 
 
 def _softmax_cross_entropy_of_labels(z: Array, one_hot: Array, xp: Any) -> tuple[Array, Vjp]:
-    """Return the plain case, which runs in every training step, in as few operations as it takes."""
+    """Return the loss without options, used by most training steps, in as few operations as possible."""
     z = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(z)
     s = xp.sum(e, axis=-1, keepdims=True)
-    each = xp.log(s[..., 0]) - xp.sum(xp.where(one_hot, z, 0.0), axis=-1)
+    l = xp.log(s[..., 0]) - xp.sum(xp.where(one_hot, z, 0.0), axis=-1)
 
     def vjp(dl: float | Array) -> Array:
         p = e / s
@@ -356,36 +264,20 @@ def _softmax_cross_entropy_of_labels(z: Array, one_hot: Array, xp: Any) -> tuple
         p *= dl
         return p
 
-    return each, vjp
+    return l, vjp
 
 
 @loss(targets="unit interval", link="softmax")
 def kl_divergence(pred: Array, target: Array) -> tuple[Array, Vjp]:
     """Kullback-Leibler divergence from the softmax of logits, l = sum_c t_c (log(t_c) - log(p_c)).
 
-    p = softmax(z) and 0 log(0) = 0. Log-probabilities are logits too: their softmax gives them back. Kullback
-    and Leibler, "On information and sufficiency" (1951).
+    p = softmax(z) and 0 log(0) = 0; the sum is not divided by k. Log-probabilities are logits too: their
+    softmax is the probabilities. Kullback and Leibler, "On information and sufficiency" (1951).
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Logits z of one choice among k classes.
     target : array (B, k) or (..., B, k)
         Probabilities t of the classes.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch, not divided by k.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
 
     Examples
     --------
@@ -403,7 +295,7 @@ def kl_divergence(pred: Array, target: Array) -> tuple[Array, Vjp]:
 
 
 def _per_output(name: str, values: Array, pred: Array, xp: Any) -> Array:
-    """Return an array or sequence, one value for each of the k outputs, as an array (k,) beside `pred`."""
+    """Return one value for each of the k outputs as an array (k,) like `pred`, from an array or sequence."""
     if isinstance(values, list | tuple) or namespace(values) is not xp:
         values = xp.asarray(values, dtype=pred.dtype, device=device(pred))
     elif values.dtype != pred.dtype:

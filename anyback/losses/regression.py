@@ -1,4 +1,4 @@
-"""Losses for regression: each output is a real number, or the logarithm of a rate."""
+"""Losses for regression: each output is a real number or the logarithm of a rate."""
 
 from __future__ import annotations
 
@@ -20,27 +20,6 @@ __all__ = [
 def mean_squared_error(pred: Array, target: Array) -> tuple[Array, Vjp]:
     """Mean squared error, l = sum_j (z_j - t_j)^2 / k.
 
-    Parameters
-    ----------
-    pred : array (..., B, k)
-        Predictions z.
-    target : array (B, k) or (..., B, k)
-        Real targets t.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
-
     Examples
     --------
     >>> import numpy as np
@@ -59,27 +38,6 @@ def mean_squared_error(pred: Array, target: Array) -> tuple[Array, Vjp]:
 @loss(targets="reals")
 def mean_absolute_error(pred: Array, target: Array) -> tuple[Array, Vjp]:
     """Mean absolute error, l = sum_j abs(z_j - t_j) / k, with the derivative 0 at 0.
-
-    Parameters
-    ----------
-    pred : array (..., B, k)
-        Predictions z.
-    target : array (B, k) or (..., B, k)
-        Real targets t.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
 
     Examples
     --------
@@ -101,31 +59,13 @@ def mean_absolute_error(pred: Array, target: Array) -> tuple[Array, Vjp]:
 def huber(pred: Array, target: Array, *, delta: float = 1.0) -> tuple[Array, Vjp]:
     """Huber loss: d^2 / 2 where abs(d) <= delta, else delta (abs(d) - delta / 2), d = z - t, mean over k.
 
-    With c = min(max(d, -delta), delta) it is c (d - c / 2) and its derivative is c (Huber, "Robust
+    With c = min(max(d, -delta), delta) it is c (d - c / 2), with the derivative c (Huber, "Robust
     estimation of a location parameter", 1964).
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Predictions z.
-    target : array (B, k) or (..., B, k)
-        Real targets t.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     delta : float
-        Where the square turns into a line; positive, in units of the target.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit, or `delta` is not positive.
+        Where the quadratic part ends and the linear part begins; positive, in units of the target.
 
     Examples
     --------
@@ -149,30 +89,12 @@ def huber(pred: Array, target: Array, *, delta: float = 1.0) -> tuple[Array, Vjp
 def smooth_l1(pred: Array, target: Array, *, beta: float = 1.0) -> tuple[Array, Vjp]:
     """Smooth L1 loss: d^2 / (2 beta) where abs(d) < beta, else abs(d) - beta / 2, d = z - t, mean over k.
 
-    It is the Huber loss of delta = beta divided by beta (Girshick, "Fast R-CNN", 2015).
+    It is the Huber loss with delta = beta, divided by beta (Girshick, "Fast R-CNN", 2015).
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Predictions z.
-    target : array (B, k) or (..., B, k)
-        Real targets t.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     beta : float
-        Where the square turns into a line; positive, in units of the target.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit, or `beta` is not positive.
+        Where the quadratic part ends and the linear part begins; positive, in units of the target.
 
     Examples
     --------
@@ -185,36 +107,16 @@ def smooth_l1(pred: Array, target: Array, *, beta: float = 1.0) -> tuple[Array, 
            [0.5 ]])
     """
     _check_positive("beta", beta)
-    each, vjp = huber.__wrapped__(pred, target, delta=beta)
-    return each / beta, lambda dl: vjp(dl / beta)
+    l, vjp = huber.__wrapped__(pred, target, delta=beta)
+    return l / beta, lambda dl: vjp(dl / beta)
 
 
 @loss(targets="reals")
 def log_cosh(pred: Array, target: Array) -> tuple[Array, Vjp]:
     """Logarithm of the hyperbolic cosine, l = sum_j log(cosh(z_j - t_j)) / k.
 
-    Near 0 it is d^2 / 2, far away abs(d) - log(2); its derivative is tanh(d).
-
-    Parameters
-    ----------
-    pred : array (..., B, k)
-        Predictions z.
-    target : array (B, k) or (..., B, k)
-        Real targets t.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
+    With d = z - t it is close to d^2 / 2 for small d and to abs(d) - log(2) for large d; its derivative is
+    tanh(d).
 
     Examples
     --------
@@ -230,40 +132,22 @@ def log_cosh(pred: Array, target: Array) -> tuple[Array, Vjp]:
     k = d.shape[-1]
     xp = namespace(d)
     a = xp.abs(d)
-    # log(cosh(a)) = a + log((1 + exp(-2 a)) / 2), written so that nothing cancels near 0.
-    each = xp.sum(a + xp.log1p(0.5 * xp.expm1(-2.0 * a)), axis=-1) / k
-    return each, lambda dl: xp.tanh(d) * (dl * (1.0 / k))
+    # log(cosh(a)) = a + log((1 + exp(-2 a)) / 2), in a form without cancellation near 0.
+    l = xp.sum(a + xp.log1p(0.5 * xp.expm1(-2.0 * a)), axis=-1) / k
+    return l, lambda dl: xp.tanh(d) * (dl * (1.0 / k))
 
 
 @loss(targets="reals")
 def quantile(pred: Array, target: Array, *, quantile: float = 0.5) -> tuple[Array, Vjp]:
     """Pinball loss: q (t - z) where t > z, else (1 - q) (z - t), mean over k.
 
-    Its minimum is the q-th quantile of the targets; 0.5 is half the absolute error (Koenker and
-    Bassett, "Regression quantiles", 1978). The derivative at z = t is 1 / 2 - q.
+    It is smallest at the q-th quantile of the targets; with q = 0.5 it is half the absolute error (Koenker
+    and Bassett, "Regression quantiles", 1978). The derivative at z = t is 1 / 2 - q.
 
     Parameters
     ----------
-    pred : array (..., B, k)
-        Predictions z.
-    target : array (B, k) or (..., B, k)
-        Real targets t.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
     quantile : float
-        The quantile q, in (0, 1).
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit, or `quantile` is not in (0, 1).
+        The quantile q in (0, 1).
 
     Examples
     --------
@@ -281,37 +165,21 @@ def quantile(pred: Array, target: Array, *, quantile: float = 0.5) -> tuple[Arra
     k = d.shape[-1]
     xp = namespace(d)
     tilt = 0.5 - quantile
-    each = xp.sum(0.5 * xp.abs(d) + tilt * d, axis=-1) / k
-    return each, lambda dl: (0.5 * xp.sign(d) + tilt) * (dl * (1.0 / k))
+    l = xp.sum(0.5 * xp.abs(d) + tilt * d, axis=-1) / k
+    return l, lambda dl: (0.5 * xp.sign(d) + tilt) * (dl * (1.0 / k))
 
 
 @loss(targets="counts")
 def poisson(pred: Array, target: Array) -> tuple[Array, Vjp]:
     """Poisson loss, l = sum_j (exp(z_j) - t_j z_j) / k, for predictions z of the logarithm of a rate.
 
-    It is the negative log-likelihood without the term log(t!), which no prediction changes.
+    It is the negative log-likelihood without the term log(t!), which does not depend on predictions.
     It overflows where exp(z) does: above z = 88 in single precision.
 
     Parameters
     ----------
     pred : array (..., B, k)
         Logarithms z of rates.
-    target : array (B, k) or (..., B, k)
-        Counts t, 0 or more.
-    sample_weight : array (B,) or (..., B), optional
-        Weight of each sample; the mean divides by the sum of the weights.
-
-    Returns
-    -------
-    value : array (...)
-        Mean loss of the batch.
-    vjp : callable
-        ``vjp(dloss=1.0) -> dpred``, (..., B, k).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
 
     Examples
     --------

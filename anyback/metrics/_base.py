@@ -1,4 +1,4 @@
-"""What a metric is: a function that sums over a batch, and one that finishes the sums of all."""
+"""What a metric is: a function that sums over a batch, and one that makes the value from the sums of all."""
 
 from __future__ import annotations
 
@@ -8,29 +8,39 @@ from typing import Any
 from anyback.arrays import Array, device, follows, namespace
 from anyback.criterion import Criterion
 
-__all__ = ["Metric", "metric", "summed", "wide"]
+__all__ = ["Metric", "metric"]
+
+_LABELS = {
+    "pred": "array (..., B, k)\n    Raw outputs; with one output the positive class is ``pred > 0``.",
+    "target": "array (..., B) or (..., B, k)\n    Labels or probabilities; with k = 1 (..., B, 1).",
+}
+_OTHERS = {"pred": "array (..., B, k)\n    Predictions.", "target": "array (..., B, k)\n    Targets."}
 
 
 class Metric(Criterion):
-    """A metric made from a function that sums over a batch: what the decorator `metric` returns.
+    """A metric, made from a function that sums over a batch by the decorator `metric`.
 
     Parameters
     ----------
     function : callable
         ``function(pred, target, weight, **options) -> array (..., *m)``; see `metric`.
     targets : str
-        What targets are: "labels", "signs", "unit interval", "counts" or "reals".
+        Kind of the targets: "labels", "signs", "unit interval", "counts" or "reals".
     finish : callable
         ``finish(sums, total) -> value``.
     shift : bool
-        Whether the value stays the same when one number is added to predictions and targets.
+        Whether adding one number to predictions and targets leaves the value unchanged.
 
     Attributes
     ----------
     targets, finish
         As given.
     options : dict
-        Names of the options with their default values.
+        Names and default values of the options.
+    base : Metric
+        The metric without bound options.
+    bound : dict
+        The options that `bind` has bound.
 
     Examples
     --------
@@ -46,7 +56,7 @@ class Metric(Criterion):
         finish: Callable[[Array, Any], Array],
         shift: bool = False,
     ) -> None:
-        super().__init__(function, targets)
+        super().__init__(function, targets, **(_LABELS if targets == "labels" else _OTHERS))
         self.finish = finish
         self._shift = shift
 
@@ -68,13 +78,15 @@ class Metric(Criterion):
 
         Returns
         -------
-        array (...)
-            The value, in the widest real dtype.
+        value : array (...)
+            The metric, in the widest real dtype.
 
         Raises
         ------
+        TypeError
+            If an argument is not an array of the library of `pred`.
         ValueError
-            If a shape does not fit or an option is out of range.
+            If shapes do not match or an option is out of range.
         """
         _check_shapes(pred, target, sample_weight, self.targets)
         if self._shift:
@@ -85,7 +97,7 @@ class Metric(Criterion):
         return self.finish(sums, namespace(pred).sum(wide(sample_weight), axis=-1))
 
     def sums(self, pred: Array, target: Array, weight: Array | None = None, **options: Any) -> Array:
-        """Return the sums over a batch: those of several batches add up.
+        """Return the sums over a batch, which add up over several batches.
 
         Parameters
         ----------
@@ -95,11 +107,11 @@ class Metric(Criterion):
         Returns
         -------
         array (..., *m)
-            What `finish` takes, with the total weight: the shape m belongs to the metric.
+            The first argument of `finish`; the shape m depends on the metric.
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             As in a call of the metric.
 
         Examples
@@ -117,24 +129,27 @@ class Metric(Criterion):
 def metric(
     *, targets: str, finish: Callable[[Array, Any], Array] | None = None, shift: bool = False
 ) -> Callable[[Callable[..., Any]], Metric]:
-    """Make a `Metric` of a function that sums over a batch.
+    """Return a decorator that makes a `Metric` from a function that sums over a batch.
+
+    The function is ``f(pred, target, weight, *, option=default, ...) -> array (..., *m)`` with pred
+    (..., B, k) and weight None or (..., B). Its docstring states the equation, its own options, the source
+    and an example; the descriptions of pred, target and sample_weight, Returns and Raises are added.
 
     Parameters
     ----------
     targets : str
-        What targets are: "labels", "signs", "unit interval", "counts" or "reals".
+        Kind of the targets: "labels", "signs", "unit interval", "counts" or "reals".
     finish : callable, optional
         ``finish(sums, total) -> value`` of the sums (..., *m) and the total weight, which is a number
-        or an array (...); by default ``sums / total``. It runs on the host too, on NumPy arrays.
+        or an array (...); ``sums / total`` by default. It also runs on the host, on NumPy arrays.
     shift : bool
-        Whether the value stays the same when one number is added to predictions and targets: a
-        call then moves both close to zero first, which saves digits where there is only float32.
+        Whether adding one number to predictions and targets leaves the value unchanged: a call then
+        shifts both close to zero first, which saves digits in libraries that have float32 only.
 
     Returns
     -------
     callable
-        A decorator of ``sums(pred, target, weight, **options) -> array (..., *m)``: predictions
-        (..., B, k), weight None or (..., B), and options that have default values.
+        The decorator.
 
     Examples
     --------
@@ -159,7 +174,7 @@ def _mean(sums: Array, total: Any) -> Array:
 
 
 def _check_shapes(pred: Array, target: Array, weight: Array | None, targets: str) -> None:
-    """Raise ValueError unless the arguments belong to the same B samples, TypeError unless to one library."""
+    """Raise ValueError unless all arguments have B samples, TypeError unless they are of one library."""
     xp = follows("pred", pred)
     follows("target", target, "pred", xp)
     if weight is not None:
@@ -167,16 +182,16 @@ def _check_shapes(pred: Array, target: Array, weight: Array | None, targets: str
     if pred.ndim < 2:
         raise ValueError(f"pred must have shape (..., B, k), got {tuple(pred.shape)}")
     samples = tuple(pred.shape[-2:])
-    whole = tuple(target.shape[-2:]) == samples
+    same = tuple(target.shape[-2:]) == samples
     labels = targets == "labels" and samples[1] > 1
-    if not whole and not (labels and target.shape[-1:] == pred.shape[-2:-1]):
-        wanted = (
+    if not same and not (labels and target.shape[-1:] == pred.shape[-2:-1]):
+        expected = (
             f"(..., {samples[0]}) or (..., {samples[0]}, {samples[1]})"
             if labels
             else f"(..., {samples[0]}, {samples[1]})"
         )
         raise ValueError(
-            f"target must have shape {wanted} for pred {tuple(pred.shape)}, got {tuple(target.shape)}"
+            f"target must have shape {expected} for pred {tuple(pred.shape)}, got {tuple(target.shape)}"
         )
     if weight is not None and tuple(weight.shape[-1:]) != samples[:1]:
         raise ValueError(f"sample_weight must have shape (..., {samples[0]}), got {tuple(weight.shape)}")
@@ -190,7 +205,7 @@ def wide(x: Array) -> Array:
 
 
 def _near_zero(pred: Array, target: Array) -> tuple[Array, Array]:
-    """Return both less the targets' mean over the batch."""
+    """Subtract the mean of the targets over the batch from both."""
     pred, target = wide(pred), wide(target)
     mean = namespace(pred).sum(target, axis=-2, keepdims=True) / target.shape[-2]
     return pred - mean, target - mean

@@ -1,4 +1,4 @@
-"""Metrics for regression, in the units of the targets or as a share of their variance."""
+"""Metrics for regression, in units of the targets or as a fraction of their variance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _mean_of_outputs(sums: Array, total: Any) -> Array:
 
 
 def _column(total: Any) -> Any:
-    """Give a total of shape (...) an axis for the outputs."""
+    """Append an axis for the outputs to a total of shape (...)."""
     return total[..., None] if hasattr(total, "shape") else total
 
 
@@ -26,21 +26,7 @@ def _error(pred: Array, target: Array) -> Array:
 
 @metric(targets="reals", finish=_mean_of_outputs)
 def mean_absolute_error(pred: Array, target: Array, weight: Array | None) -> Array:
-    """Mean of abs(pred - target) over samples and outputs.
-
-    Parameters
-    ----------
-    pred : array (..., B, k)
-        Predictions.
-    target : array (..., B, k)
-        What they should be.
-    sample_weight : array (..., B), optional
-        Weight of each sample.
-
-    Returns
-    -------
-    array (...)
-        In the units of the targets.
+    """Mean of abs(pred - target) over samples and outputs, in units of the targets.
 
     Examples
     --------
@@ -53,21 +39,7 @@ def mean_absolute_error(pred: Array, target: Array, weight: Array | None) -> Arr
 
 @metric(targets="reals", finish=_mean_of_outputs)
 def mean_squared_error(pred: Array, target: Array, weight: Array | None) -> Array:
-    """Mean of (pred - target)^2 over samples and outputs.
-
-    Parameters
-    ----------
-    pred : array (..., B, k)
-        Predictions.
-    target : array (..., B, k)
-        What they should be.
-    sample_weight : array (..., B), optional
-        Weight of each sample.
-
-    Returns
-    -------
-    array (...)
-        In the square of the targets' units.
+    """Mean of (pred - target)^2 over samples and outputs, in squared units of the targets.
 
     Examples
     --------
@@ -86,21 +58,7 @@ def _root(sums: Array, total: Any) -> Array:
 
 @metric(targets="reals", finish=_root)
 def root_mean_squared_error(pred: Array, target: Array, weight: Array | None) -> Array:
-    """Square root of the mean of (pred - target)^2 over samples, averaged over outputs.
-
-    Parameters
-    ----------
-    pred : array (..., B, k)
-        Predictions.
-    target : array (..., B, k)
-        What they should be.
-    sample_weight : array (..., B), optional
-        Weight of each sample.
-
-    Returns
-    -------
-    array (...)
-        In the units of the targets.
+    """Square root of the mean of (pred - target)^2 over samples, averaged over outputs, in their units.
 
     Examples
     --------
@@ -116,7 +74,7 @@ def _r2(sums: Array, total: Any) -> Array:
     xp = namespace(sums)
     residual, first, second = sums[..., 0, :], sums[..., 1, :], sums[..., 2, :]
     spread = second - first * first / _column(total)
-    # What cancellation leaves of a constant, summed over many batches, is no spread.
+    # The difference that cancellation leaves for constant targets, summed over many batches, is not variance.
     known = spread > 1e4 * xp.finfo(sums.dtype).eps * second
     value = 1.0 - residual / xp.where(known, spread, 1.0)
     return xp.sum(xp.where(known, value, float("nan")), axis=-1) / sums.shape[-1]
@@ -126,23 +84,9 @@ def _r2(sums: Array, total: Any) -> Array:
 def r2(pred: Array, target: Array, weight: Array | None) -> Array:
     """Coefficient of determination: 1 - sum (target - pred)^2 / sum (target - mean)^2, averaged over outputs.
 
-    1 is perfect, 0 as good as the mean of the targets, negative is worse. NaN where the targets are
-    constant, or where their spread is lost: sums of squares of targets 1e4 +- 1 need float64, and
-    a library that has only float32 can give the value of one call but not add up batches of them.
-
-    Parameters
-    ----------
-    pred : array (..., B, k)
-        Predictions.
-    target : array (..., B, k)
-        What they should be.
-    sample_weight : array (..., B), optional
-        Weight of each sample.
-
-    Returns
-    -------
-    array (...)
-        At most 1.
+    1 is perfect, 0 as good as the mean of the targets, negative is worse. It is NaN for constant targets, and
+    where their variance is lost to rounding: sums of squares of targets 1e4 +- 1 need float64, so that with
+    float32 only the value of one call is accurate, but not that of sums over batches.
 
     Examples
     --------

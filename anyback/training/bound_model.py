@@ -12,12 +12,13 @@ import numpy as np
 from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.layers import Activation, Layer, Sequential
+from anyback.losses import Loss
+from anyback.metrics import Metric
 from anyback.optimizers import Optimizer
 from anyback.parameters import Layout
 from anyback.training.fit_data import HostData, InputSpec, chunks
 from anyback.training.inputs import Scaler
 from anyback.training.metric_sums import MetricSums
-from anyback.training.objective import Objective
 from anyback.training.state import TrainState
 from anyback.training.step import Data, TrainStep
 
@@ -33,7 +34,7 @@ class BoundModel:
         Not bound, or bound to `in_shape`.
     in_shape : tuple of int
         Shape of one sample.
-    loss, metrics : Objective, sequence of Objective
+    loss, metrics : Loss, sequence of Metric
         What is minimised, and what is reported.
     optimizer : Optimizer
         Its update rule becomes a part of the step.
@@ -63,8 +64,8 @@ class BoundModel:
         self,
         model: Layer,
         in_shape: tuple[int, ...],
-        loss: Objective,
-        metrics: Sequence[Objective],
+        loss: Loss,
+        metrics: Sequence[Metric],
         optimizer: Optimizer,
         limits: Mapping[str, Any],
         backend: Backend,
@@ -127,7 +128,7 @@ class BoundModel:
         self.backend.release(self.steps, self.accumulate, self.measure, self.objective)
 
 
-def _check_outputs(model: Layer, out_shape: tuple[int, ...], loss: Objective) -> None:
+def _check_outputs(model: Layer, out_shape: tuple[int, ...], loss: Loss) -> None:
     if len(out_shape) != 1:
         raise ValueError(f"model must give one row of outputs a sample, got shape {out_shape}: add a Flatten")
     if loss.targets == "labels" and out_shape[0] < 2:
@@ -137,7 +138,7 @@ def _check_outputs(model: Layer, out_shape: tuple[int, ...], loss: Objective) ->
         )
 
 
-def _warn_of_link(model: Layer, loss: Objective) -> None:
+def _warn_of_link(model: Layer, loss: Loss) -> None:
     """Warn if the last layer is the activation that the loss applies itself."""
     last = model
     while isinstance(last, Sequential) and last.layers:

@@ -11,6 +11,7 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.backends import Backend
+from anyback.losses import Loss
 from anyback.random import Draw, Purpose
 from anyback.training.inputs import (
     Scaler,
@@ -25,7 +26,6 @@ from anyback.training.inputs import (
     positive,
     some_weight,
 )
-from anyback.training.objective import Objective
 from anyback.training.step import Data
 
 __all__ = ["FitData", "HostData", "InputSpec", "chunks"]
@@ -54,7 +54,7 @@ class InputSpec:
 
     Attributes
     ----------
-    loss : Objective
+    loss : Loss
         Defines the kind of the targets.
     in_shape : tuple of int
         Shape of a sample.
@@ -68,7 +68,7 @@ class InputSpec:
         Whether a metric takes each sample to be of one class.
     """
 
-    loss: Objective
+    loss: Loss
     in_shape: tuple[int, ...]
     outputs: int
     backend: Backend

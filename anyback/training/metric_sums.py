@@ -9,7 +9,8 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.backends import Backend
-from anyback.training.objective import Objective
+from anyback.losses import Loss
+from anyback.metrics import Metric
 
 __all__ = ["MetricSums"]
 
@@ -20,7 +21,7 @@ class MetricSums:
 
     Attributes
     ----------
-    loss, metrics : Objective, sequence of Objective
+    loss, metrics : Loss, sequence of Metric
         Whose sums they are.
     outputs : int
         Number of outputs of the model.
@@ -33,8 +34,8 @@ class MetricSums:
         If a metric is not a single number, or takes other targets than the loss.
     """
 
-    loss: Objective
-    metrics: Sequence[Objective]
+    loss: Loss
+    metrics: Sequence[Metric]
     outputs: int
     backend: Backend
 
@@ -61,7 +62,7 @@ class MetricSums:
         """Read the sums back; return the mean loss (over the total weight) and each metric's value."""
         host = {name: self.backend.to_numpy(value) for name, value in sums.items()}
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = {"loss": host["loss"] / host["weight"]}
+            values = {"loss": self.loss.finish(host["loss"], host["weight"])}
             values |= {m.name: m.finish(host[m.name], host["samples"]) for m in self.metrics}
         return {name: float(value) for name, value in values.items()}
 

@@ -15,6 +15,7 @@ from anyback import metrics as metric_functions
 from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.backends import backend as find_backend
+from anyback.criterion import distinct, resolve
 from anyback.layers import Layer
 from anyback.lookup import lookup
 from anyback.optimizers import Optimizer
@@ -26,7 +27,6 @@ from anyback.training.history import History
 from anyback.training.hooks import Callback, Hooks
 from anyback.training.inputs import as_inputs, host_inputs, positive, truth
 from anyback.training.loop import Loop
-from anyback.training.objective import Objective, distinct
 from anyback.training.state import TrainState, check_resumable
 
 __all__ = ["Trainer"]
@@ -40,7 +40,7 @@ class Trainer:
     model : Layer
         Such as `anyback.MLP`; the input width is inferred from the data.
     loss : str or Loss
-        A name of `anyback.losses`, or a loss, with its options bound by `functools.partial`.
+        A name of `anyback.losses`, or a loss, with options by its method `bind` or `functools.partial`.
     optimizer : str or Optimizer
         A name of `anyback.optimizers` (with its defaults), or an optimizer; its `lr` may be a schedule.
     backend : str, optional
@@ -115,8 +115,8 @@ class Trainer:
         self.dtype, self.seed = str(dtype), int(seed)
         self.standardize = truth("standardize", standardize)
         self.loss, self.metrics = loss, tuple(metrics)
-        self._loss = Objective.of("loss", loss, losses)
-        self._metrics = [Objective.of("metric", metric, metric_functions) for metric in metrics]
+        self._loss = resolve(losses.Loss, loss, losses)
+        self._metrics = [resolve(metric_functions.Metric, metric, metric_functions) for metric in metrics]
         distinct([metric.name for metric in self._metrics])
         self.optimizer = (
             lookup("optimizer", optimizer, optimizers)() if isinstance(optimizer, str) else optimizer

@@ -17,7 +17,7 @@ LIBRARIES = {"array_api_strict", "cupy", "cupyx", "dpnp", "jax", "jaxlib", "ndon
 # The modules and packages of anyback. Each imports from its own line and those above it, never from below:
 # formulas know no backend, layers no trainer, the trainer no command line.
 ORDER = [
-    "arrays pytree lookup validation criterion",
+    "arrays pytree lookup validation docstrings criterion",
     "engine",
     "activations gates losses metrics regularizers schedules optimizers",
     "random initializers parameters layers",
