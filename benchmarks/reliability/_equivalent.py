@@ -77,10 +77,6 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     },
     "optimizers": {
         (
-            "SGD.rule",
-            "self.dampening != 0 -> self.dampening != 1",
-        ): "it is less than 1, and undamped the gradient is multiplied by 1",
-        (
             "_product",
             "2.0 ** (-60) -> 3.0 ** (-60)",
         ): "1 - product, which is all that is used, is 1 from 2^-54 on",
