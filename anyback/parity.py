@@ -304,7 +304,7 @@ class _Replica:
         step = probed(self.model.step, recorder, self.model.loss.name, self.optimizer)
         with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are looked for
             after = backend.call(
-                step.step, w, slots, stats, sums, self.mask, self.data, at, self.optimizer.at(t), seed
+                step.step, w, slots, stats, sums, self.mask, self.data, at, self.optimizer.scalars(t), seed
             )
         return recorder.values, tree_map(backend.to_numpy, after[:3])
 

@@ -1,21 +1,23 @@
-"""Optimizers: update rules written once, for arrays, compiled loops and fused kernels.
+"""Optimizers: frozen options, and one elementwise update written once for arrays of any library.
 
-An optimizer is a frozen dataclass that holds options and no arrays. Its memory, the *slots*, belongs to
-the caller::
+An optimizer holds its options and no arrays. Its slots, such as momenta, belong to the caller::
 
     slots = opt.init(w)
     w, slots = opt.step(w, g, slots, t)         # t = 1, 2, 3, ...
 
-A step has two halves. `Optimizer.at` does on the host, in double precision, whatever depends on the number
-of the update: bias corrections, schedules, NAdam's running product. `Optimizer.rule` makes the
-elementwise function `f` that touches the arrays. In `f` stand only operators, ``xp.sqrt``, ``xp.abs``,
-``xp.sign`` and ``xp.maximum``, and every constant has been derived outside: a float literal would turn a
-compiled single-precision loop into a double one, and ``1 - 0.999`` in single precision is off by 1e-5.
-Options are closed over as bools, so what is switched off is compiled away and costs arrays no pass.
+A step has two parts. `Optimizer.scalars` computes what depends on the number of the update on the host, in
+double precision: schedules, bias corrections, NAdam's running product. `Optimizer.update` is an elementwise
+function of arrays: it takes its namespace from `w`, and a trainer traces it like any other formula, as part
+of the training step. Three rules keep it fast and exact:
 
-Defaults and the places of epsilon are PyTorch's. Two kinds of weight decay are told apart: *coupled*, which
-adds ``decay * w`` to the gradient (the derivative of an l2 penalty), and *decoupled*, which shrinks the
-weights beside the step (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
+- constants such as 1 - beta are computed from the options as Python floats, in double precision: Python
+  floats do not promote single precision, and 1 - 0.999 in single precision has an error of 1e-5;
+- options that are off are Python's `if`, decided when the update is traced, and cost no pass over the arrays;
+- arrays that an update made itself are updated in place (``m += ...``), which saves an array.
+
+Weight decay is part of the base class. *Coupled* decay adds ``decay * w`` to the gradient (the gradient of an
+l2 penalty); *decoupled* decay shrinks the weights directly (Loshchilov and Hutter, "Decoupled weight decay
+regularization", 2019). Defaults and the places of epsilon are PyTorch's.
 """
 
 from anyback.lookup import set_module

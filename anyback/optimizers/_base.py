@@ -1,4 +1,4 @@
-"""What an optimizer is: options, slots, numbers of the host for each update, and an elementwise rule."""
+"""The base class of optimizers: options, slots, weight decay, and the update of one step."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from typing import Any, ClassVar, TypeAlias
 
 from anyback.arrays import Array, follows, namespace
 
-__all__ = ["Arrays", "Cast", "Optimizer", "Rate", "Rule"]
+__all__ = ["Arrays", "Optimizer", "Rate"]
 
 Rate: TypeAlias = float | Callable[[int], float]
 Arrays: TypeAlias = tuple[Array, ...]
-Rule: TypeAlias = Callable[..., Arrays]
-Cast: TypeAlias = Callable[[float], Any]
 
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What all optimizers share; a new one adds options, `slots`, `at` and `rule`.
+    """Base class of optimizers: a subclass adds its options, `slots`, `_scalars` and `_update`.
+
+    Equation, with the weight decay d and a mask of 0 and 1::
+
+        g = g + d mask w                            coupled: the gradient of an l2 penalty of d / 2
+        w = (1 - lr d mask) w                       decoupled
+        w, slots = the subclass's update of w, g, slots
+
+    Source of the decoupled form: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
 
     Parameters
     ----------
@@ -31,18 +37,42 @@ class Optimizer(ABC):
 
     Attributes
     ----------
-    elementwise : bool
-        Whether each parameter's update reads that parameter's numbers only, so that all parameters can
-        be updated as one flat vector.
+    weight_decay : float
+        An option of subclasses with weight decay, and 0 in others.
+    decoupled : bool
+        Whether weight decay shrinks the weights directly instead of adding to the gradient.
 
     Raises
     ------
     ValueError
         If an option is outside its range.
+    TypeError
+        If a subclass defines methods of earlier versions.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from anyback.optimizers import Optimizer
+    >>> @dataclass(frozen=True)
+    ... class SignSGD(Optimizer):
+    ...     weight_decay: float = 0.0
+    ...     def _update(self, w, g, lr):
+    ...         return (w - lr * np.sign(g),)
+    >>> opt = SignSGD(lr=0.5)
+    >>> opt.step(np.asarray([1.0, 2.0]), np.asarray([5.0, -0.1]), (), t=1)
+    (array([0.5, 2.5]), ())
     """
 
     lr: Rate
-    elementwise: ClassVar[bool] = True
+    weight_decay = 0.0  # without an annotation, so that it is no option of every optimizer
+    decoupled: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for old, new in (("at", "_scalars(t, lr)"), ("rule", "_update(w, g, *slots, *scalars)")):
+            if old in vars(cls):
+                raise TypeError(f"{cls.__name__} must define {new}, got {old}, its form in earlier versions")
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -50,47 +80,8 @@ class Optimizer(ABC):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the arrays that are carried from update to update."""
+        """Names of the arrays that each update takes from the one before, such as the momentum."""
         return ()
-
-    @abstractmethod
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return what the rule needs to know of update number `t`.
-
-        Parameters
-        ----------
-        t : int
-            Number of the update, counted from 1.
-        lr : float or array (K, 1), optional
-            Learning rate, or one for each of K networks; by default the optimizer's own.
-
-        Returns
-        -------
-        tuple
-            ``(decay, *scalars)``, Python floats, or arrays (K, 1) where they depend on such an `lr`.
-
-        Raises
-        ------
-        ValueError
-            If `t` is no integer or less than 1.
-        """
-
-    @abstractmethod
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return the elementwise update.
-
-        Parameters
-        ----------
-        xp : module
-            Where ``sqrt``, ``abs``, ``sign`` and ``maximum`` come from.
-        real : callable
-            Turns a constant into the type that the update computes in.
-
-        Returns
-        -------
-        callable
-            Pure ``f(w, g, *slots, mask, decay, *scalars) -> (w, *slots)``.
-        """
 
     def init(self, w: Array) -> Arrays:
         """Return the slots before the first update: zeros like `w`, (P,) or (K, P)."""
@@ -100,7 +91,7 @@ class Optimizer(ABC):
     def step(
         self, w: Array, g: Array, slots: Sequence[Array], t: int, lr: Any = None, mask: Any = 1.0
     ) -> tuple[Array, Arrays]:
-        """Make update number `t`; nothing that is passed is changed.
+        """Make update number `t`, without changing the arguments.
 
         Parameters
         ----------
@@ -113,7 +104,7 @@ class Optimizer(ABC):
         lr : float or array (K, 1), optional
             Learning rate; by default the optimizer's own.
         mask : float or array like `w`
-            1 where a parameter decays, 0 where it is spared.
+            1 where weight decay applies, 0 elsewhere.
 
         Returns
         -------
@@ -121,16 +112,42 @@ class Optimizer(ABC):
             The new parameters.
         slots : tuple of arrays
             The new slots.
+
+        Raises
+        ------
+        TypeError
+            If an argument is no array of the library of `w`.
+        ValueError
+            If `t` is no integer or less than 1.
         """
         xp = follows("w", w)
         follows("g", g, "w", xp)
         for i, slot in enumerate(slots):
             follows(f"slot {i}", slot, "w", xp)
-        w, *slots = self.rule(xp)(w, g, *slots, mask, *self.at(t, lr))
+        w, *slots = self.update(w, g, *slots, mask, *self.scalars(t, lr))
         return w, tuple(slots)
 
-    def _now(self, t: int, lr: Any) -> tuple[int, Any]:
-        """Return `t` and the learning rate as Python numbers: NumPy's would promote float32 arrays."""
+    def scalars(self, t: int, lr: Any = None) -> tuple[Any, ...]:
+        """Compute, on the host in double precision, the numbers of update `t` that `update` takes.
+
+        Parameters
+        ----------
+        t : int
+            Number of the update, counted from 1.
+        lr : float or array (K, 1), optional
+            Learning rate, or one for each of K networks; by default the optimizer's own.
+
+        Returns
+        -------
+        tuple
+            The weight decay, then the scalars of the subclass: Python floats, or arrays (K, 1) if they
+            depend on such an `lr`.
+
+        Raises
+        ------
+        ValueError
+            If `t` is no integer or less than 1.
+        """
         try:
             t = operator.index(t)
         except TypeError:
@@ -139,7 +156,39 @@ class Optimizer(ABC):
             raise ValueError(f"t must be an integer from 1, got {t}")
         if lr is None:
             lr = self.lr(t - 1) if callable(self.lr) else self.lr
-        return t, float(lr) if isinstance(lr, Real) else lr
+        lr = float(lr) if isinstance(lr, Real) else lr  # NumPy's scalars would promote float32 arrays
+        return (lr * self.weight_decay if self.decoupled else self.weight_decay, *self._scalars(t, lr))
+
+    def update(self, w: Array, g: Array, *rest: Any) -> Arrays:
+        """Apply weight decay and the subclass's update: one elementwise function, which is traced.
+
+        Parameters
+        ----------
+        w, g : array (P,) or (K, P)
+            Parameters and gradient.
+        *rest
+            ``*slots, mask, *scalars``, as in `step` and from `scalars`.
+
+        Returns
+        -------
+        tuple of arrays
+            ``(w, *slots)`` after the update.
+        """
+        n = len(self.slots)
+        slots, (mask, decay, *scalars) = rest[:n], rest[n:]
+        if self.weight_decay and self.decoupled:
+            w = (1.0 - decay * mask) * w
+        elif self.weight_decay:
+            g = g + decay * mask * w
+        return self._update(w, g, *slots, *scalars)
+
+    def _scalars(self, t: int, lr: Any) -> tuple[Any, ...]:
+        """Return the scalars of `_update`; by default the learning rate."""
+        return (lr,)
+
+    @abstractmethod
+    def _update(self, *args: Any, **kwargs: Any) -> Arrays:
+        """Return ``(w, *slots)`` from ``w, g, *slots, *scalars``, after weight decay."""
 
 
 _Range: TypeAlias = tuple[str, Callable[[float], bool]]

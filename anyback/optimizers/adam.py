@@ -1,4 +1,4 @@
-"""Adam and its relatives: AdamW, NAdam, RAdam and AdaMax."""
+"""Adam and its variants: AdamW, NAdam, RAdam and AdaMax."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, ClassVar
 
-from anyback.arrays import Array
-from anyback.optimizers._base import Arrays, Cast, Optimizer, Rate, Rule
+from anyback.arrays import Array, namespace
+from anyback.optimizers._base import Arrays, Optimizer, Rate
 
 __all__ = ["Adam", "AdamW", "NAdam", "RAdam", "AdaMax"]
 
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Running means of the gradient and of its square, both corrected for their start from zero.
+    """Running means of the gradient and of its square, with bias correction.
 
     Equation::
 
@@ -25,8 +25,9 @@ class Adam(Optimizer):
         v = beta2 v + (1 - beta2) g^2
         w = w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
-    With `amsgrad`, the largest v so far stands under the root. The rule computes the same as
-    size m / (sqrt(v) + eps sqrt(1 - beta2^t)), one pass fewer.
+    With `amsgrad`, v under the root is the largest so far. The update is computed as
+    lr(t) m / (sqrt(v) + eps(t)), which is the same with one pass fewer: eps(t) = eps sqrt(1 - beta2^t) and
+    lr(t) = lr sqrt(1 - beta2^t) / (1 - beta1^t).
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015); AMSGrad: Reddi, Kale and
     Kumar, "On the convergence of Adam and beyond" (2018).
@@ -38,9 +39,9 @@ class Adam(Optimizer):
     betas : two floats in [0, 1)
         Decay of the two means.
     eps : float
-        Added outside the root of the corrected mean square.
+        Added to the root of the corrected mean square.
     amsgrad : bool
-        Never let a parameter's rate grow again.
+        Use the largest mean square so far, so that a parameter's effective rate never grows.
     weight_decay : float
         Coupled weight decay.
 
@@ -58,51 +59,32 @@ class Adam(Optimizer):
     eps: float = 1e-8
     amsgrad: bool = False
     weight_decay: float = 0.0
-    _decoupled: ClassVar[bool] = False
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The means m of g and v of g^2, and the largest v of all where amsgrad."""
+        """The means m of g and v of g^2, with amsgrad also the largest v so far."""
         return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, size, eps), both corrected for the start from zero."""
-        t, lr = self._now(t, lr)
+    def _scalars(self, t: int, lr: Any) -> tuple[Any, ...]:
+        """Return (lr, eps) with bias correction."""
         root = math.sqrt(1.0 - self.betas[1] ** t)
-        decay = lr * self.weight_decay if self._decoupled else self.weight_decay
-        return decay, lr * (root / (1.0 - self.betas[0] ** t)), self.eps * root
+        return lr * (root / (1.0 - self.betas[0] ** t)), self.eps * root
 
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, m, v, [v_max,] mask, decay, size, eps)."""
-        beta1, beta2 = self.betas
-        b1, c1, b2, c2, one = real(beta1), real(1.0 - beta1), real(beta2), real(1.0 - beta2), real(1.0)
-        amsgrad = self.amsgrad
-        coupled = self.weight_decay != 0 and not self._decoupled
-        decoupled = self.weight_decay != 0 and self._decoupled
-
-        def f(w: Array, g: Array, m: Array, v: Array, *rest: Array) -> Arrays:
-            mask, decay, size, eps = rest[-4:]
-            if coupled:
-                g = g + decay * mask * w
-            if decoupled:
-                w = (one - decay * mask) * w
-            m = b1 * m
-            m += c1 * g
-            v = b2 * v
-            v += c2 * g * g
-            largest = xp.maximum(rest[0], v) if amsgrad else v
-            s = xp.sqrt(largest)
-            s += eps
-            step = size * m
-            step /= s
-            return (w - step, m, v, largest) if amsgrad else (w - step, m, v)
-
-        return f
+    def _update(self, w: Array, g: Array, m: Array, v: Array, *rest: Array) -> Arrays:
+        *v_max, lr, eps = rest
+        xp, (m, v) = namespace(w), _means(self.betas, m, v, g)
+        if self.amsgrad:
+            v_max = [xp.maximum(v_max[0], v)]
+        s = xp.sqrt(v_max[0] if self.amsgrad else v)
+        s += eps
+        step = lr * m
+        step /= s
+        return w - step, m, v, *v_max
 
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """`Adam` with decoupled weight decay: the weights shrink beside the step.
+    """`Adam` with decoupled weight decay.
 
     Equation::
 
@@ -127,12 +109,12 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 1e-2
-    _decoupled: ClassVar[bool] = True
+    decoupled: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
 class NAdam(Optimizer):
-    """Adam with Nesterov's momentum, which warms up.
+    """Adam with Nesterov momentum, whose factor increases over time.
 
     Equation::
 
@@ -150,9 +132,9 @@ class NAdam(Optimizer):
     betas : two floats in [0, 1)
         Decay of the two means.
     eps : float
-        Added outside the root of the corrected mean square.
+        Added to the root of the corrected mean square.
     momentum_decay : float
-        How fast the momentum warms up.
+        How fast the momentum increases.
     weight_decay : float
         Coupled weight decay.
 
@@ -176,52 +158,28 @@ class NAdam(Optimizer):
         """The means m of g and v of g^2."""
         return ("m", "v")
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, size of g, size of m, eps)."""
-        t, lr = self._now(t, lr)
+    def _scalars(self, t: int, lr: Any) -> tuple[Any, ...]:
+        """Return (lr of g, lr of m, eps) with bias correction."""
         beta1, beta2 = self.betas
         root = math.sqrt(1.0 - beta2**t)
         mu, ahead = _mu(beta1, self.momentum_decay, t), _mu(beta1, self.momentum_decay, t + 1)
         of_g = root * (1.0 - mu) / (1.0 - _product(beta1, self.momentum_decay, t))
         of_m = root * ahead / (1.0 - _product(beta1, self.momentum_decay, t + 1))
-        return self.weight_decay, lr * of_g, lr * of_m, self.eps * root
+        return lr * of_g, lr * of_m, self.eps * root
 
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, m, v, mask, decay, of_g, of_m, eps)."""
-        beta1, beta2 = self.betas
-        b1, c1, b2, c2 = real(beta1), real(1.0 - beta1), real(beta2), real(1.0 - beta2)
-        coupled = self.weight_decay != 0
-
-        def f(
-            w: Array,
-            g: Array,
-            m: Array,
-            v: Array,
-            mask: Array,
-            decay: Array,
-            of_g: Array,
-            of_m: Array,
-            eps: Array,
-        ) -> Arrays:
-            if coupled:
-                g = g + decay * mask * w
-            m = b1 * m
-            m += c1 * g
-            v = b2 * v
-            v += c2 * g * g
-            s = xp.sqrt(v)
-            s += eps
-            step = of_g * g
-            step += of_m * m
-            step /= s
-            return w - step, m, v
-
-        return f
+    def _update(self, w: Array, g: Array, m: Array, v: Array, lr_g: Array, lr_m: Array, eps: Array) -> Arrays:
+        m, v = _means(self.betas, m, v, g)
+        s = namespace(w).sqrt(v)
+        s += eps
+        step = lr_g * g
+        step += lr_m * m
+        step /= s
+        return w - step, m, v
 
 
 @dataclass(frozen=True)
 class RAdam(Optimizer):
-    """Adam that takes steps of momentum until the mean square can be trusted.
+    """Adam that uses momentum alone until the variance of the mean square is small enough.
 
     Equation::
 
@@ -263,44 +221,28 @@ class RAdam(Optimizer):
         """The means m of g and v of g^2."""
         return ("m", "v")
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, plain, adaptive): the sizes of the two kinds of step, one of them 0."""
-        t, lr = self._now(t, lr)
-        size = lr / (1.0 - self.betas[0] ** t)
+    def _scalars(self, t: int, lr: Any) -> tuple[Any, ...]:
+        """Return the learning rates of the momentum step and of the adaptive step; one of them is 0."""
+        lr = lr / (1.0 - self.betas[0] ** t)
         power = self.betas[1] ** t
         longest = 2.0 / (1.0 - self.betas[1]) - 1.0
         length = longest - 2.0 * t * power / (1.0 - power)
         if length <= 5.0:
-            return self.weight_decay, size, size * 0.0
+            return lr, lr * 0.0
         known = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length)
-        return self.weight_decay, size * 0.0, size * math.sqrt(known * (1.0 - power))
+        return lr * 0.0, lr * math.sqrt(known * (1.0 - power))
 
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, m, v, mask, decay, plain, adaptive)."""
-        beta1, beta2 = self.betas
-        b1, c1, b2, c2 = real(beta1), real(1.0 - beta1), real(beta2), real(1.0 - beta2)
-        eps, coupled = real(self.eps), self.weight_decay != 0
-
-        def f(
-            w: Array, g: Array, m: Array, v: Array, mask: Array, decay: Array, plain: Array, adaptive: Array
-        ) -> Arrays:
-            if coupled:
-                g = g + decay * mask * w
-            m = b1 * m
-            m += c1 * g
-            v = b2 * v
-            v += c2 * g * g
-            step = adaptive / (xp.sqrt(v) + eps)
-            step += plain
-            step *= m
-            return w - step, m, v
-
-        return f
+    def _update(self, w: Array, g: Array, m: Array, v: Array, plain: Array, adaptive: Array) -> Arrays:
+        m, v = _means(self.betas, m, v, g)
+        step = adaptive / (namespace(w).sqrt(v) + self.eps)
+        step += plain
+        step *= m
+        return w - step, m, v
 
 
 @dataclass(frozen=True)
 class AdaMax(Optimizer):
-    """Adam with the largest recent gradient in place of the root mean square.
+    """Adam with an exponentially decayed maximum in place of the root mean square.
 
     Equation::
 
@@ -317,7 +259,7 @@ class AdaMax(Optimizer):
     betas : two floats in [0, 1)
         Decay of the mean and of the maximum.
     eps : float
-        Added to the size of the gradient.
+        Added to the absolute value of the gradient.
     weight_decay : float
         Coupled weight decay.
 
@@ -340,28 +282,28 @@ class AdaMax(Optimizer):
         """The mean m and the decaying maximum u."""
         return ("m", "u")
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, size)."""
-        t, lr = self._now(t, lr)
-        return self.weight_decay, lr / (1.0 - self.betas[0] ** t)
+    def _scalars(self, t: int, lr: Any) -> tuple[Any, ...]:
+        """Return the learning rate with bias correction."""
+        return (lr / (1.0 - self.betas[0] ** t),)
 
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, m, u, mask, decay, size)."""
-        beta1, beta2 = self.betas
-        b1, c1, b2, eps = real(beta1), real(1.0 - beta1), real(beta2), real(self.eps)
-        coupled = self.weight_decay != 0
+    def _update(self, w: Array, g: Array, m: Array, u: Array, lr: Array) -> Arrays:
+        xp, (beta1, beta2) = namespace(w), self.betas
+        m = beta1 * m
+        m += (1.0 - beta1) * g
+        u = xp.maximum(beta2 * u, xp.abs(g) + self.eps)
+        step = lr * m
+        step /= u
+        return w - step, m, u
 
-        def f(w: Array, g: Array, m: Array, u: Array, mask: Array, decay: Array, size: Array) -> Arrays:
-            if coupled:
-                g = g + decay * mask * w
-            m = b1 * m
-            m += c1 * g
-            u = xp.maximum(b2 * u, xp.abs(g) + eps)
-            step = size * m
-            step /= u
-            return w - step, m, u
 
-        return f
+def _means(betas: tuple[float, float], m: Array, v: Array, g: Array) -> Arrays:
+    """Return the running means of g and of g^2."""
+    beta1, beta2 = betas
+    m = beta1 * m
+    m += (1.0 - beta1) * g
+    v = beta2 * v
+    v += (1.0 - beta2) * g * g
+    return m, v
 
 
 def _mu(beta1: float, momentum_decay: float, t: int) -> float:

@@ -1,4 +1,4 @@
-"""A learning rate for each parameter, from its past gradients: AdaGrad, AdaDelta and RMSProp."""
+"""Learning rates adapted to each parameter's past gradients: AdaGrad, AdaDelta and RMSProp."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback.arrays import Array, namespace
-from anyback.optimizers._base import Arrays, Cast, Optimizer, Rate, Rule
+from anyback.optimizers._base import Arrays, Optimizer, Rate
 
 __all__ = ["AdaGrad", "AdaDelta", "RMSProp"]
 
 
 @dataclass(frozen=True)
 class AdaGrad(Optimizer):
-    """Each parameter's rate falls with the squares of all its gradients.
+    """Learning rates that fall with the sum of squared gradients of each parameter.
 
     Equation::
 
@@ -28,11 +28,11 @@ class AdaGrad(Optimizer):
     lr : float or schedule
         Learning rate.
     lr_decay : float
-        How fast the learning rate falls by itself.
+        Decay of the learning rate per update.
     initial_accumulator_value : float
-        What v starts from.
+        Initial value of v.
     eps : float
-        Added outside the root.
+        Added to the root.
     weight_decay : float
         Coupled weight decay.
 
@@ -57,32 +57,23 @@ class AdaGrad(Optimizer):
         return ("v",)
 
     def init(self, w: Array) -> Arrays:
-        """Return v = `initial_accumulator_value` everywhere, like `w`."""
+        """Return v, like `w`, filled with `initial_accumulator_value`."""
         return (namespace(w).full_like(w, self.initial_accumulator_value),)
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, size): the learning rate as far as it has fallen."""
-        t, lr = self._now(t, lr)
-        return self.weight_decay, lr / (1.0 + (t - 1) * self.lr_decay)
+    def _scalars(self, t: int, lr: Any) -> tuple[Any, ...]:
+        """Return the learning rate after its decay."""
+        return (lr / (1.0 + (t - 1) * self.lr_decay),)
 
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, v, mask, decay, size)."""
-        eps, coupled = real(self.eps), self.weight_decay != 0
-
-        def f(w: Array, g: Array, v: Array, mask: Array, decay: Array, size: Array) -> Arrays:
-            if coupled:
-                g = g + decay * mask * w
-            v = v + g * g
-            s = xp.sqrt(v)
-            s += eps
-            return w - size * g / s, v
-
-        return f
+    def _update(self, w: Array, g: Array, v: Array, lr: Array) -> Arrays:
+        v = v + g * g
+        s = namespace(w).sqrt(v)
+        s += self.eps
+        return w - lr * g / s, v
 
 
 @dataclass(frozen=True)
 class AdaDelta(Optimizer):
-    """Steps as large as the last steps were, so that they carry the unit of the weights.
+    """Steps scaled by the root mean square of past steps, so that they have the unit of the weights.
 
     Equation::
 
@@ -96,11 +87,11 @@ class AdaDelta(Optimizer):
     Parameters
     ----------
     lr : float or schedule
-        Factor of the step; the paper's is 1.
+        Factor of the step, 1 in the paper.
     rho : float in [0, 1)
-        Decay of both averages.
+        Decay of both means.
     eps : float
-        Added inside both roots; it sets the size of the first step.
+        Added under both roots; it sets the size of the first step.
     weight_decay : float
         Coupled weight decay.
 
@@ -123,29 +114,16 @@ class AdaDelta(Optimizer):
         """The mean squares v of gradients and u of steps."""
         return ("v", "u")
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, lr)."""
-        return self.weight_decay, self._now(t, lr)[1]
-
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, v, u, mask, decay, lr)."""
-        keep, new, eps = real(self.rho), real(1.0 - self.rho), real(self.eps)
-        coupled = self.weight_decay != 0
-
-        def f(w: Array, g: Array, v: Array, u: Array, mask: Array, decay: Array, lr: Array) -> Arrays:
-            if coupled:
-                g = g + decay * mask * w
-            v = keep * v
-            v += new * g * g
-            d = u + eps
-            d /= v + eps
-            d = xp.sqrt(d)
-            d *= g
-            u = keep * u
-            u += new * d * d
-            return w - lr * d, v, u
-
-        return f
+    def _update(self, w: Array, g: Array, v: Array, u: Array, lr: Array) -> Arrays:
+        v = self.rho * v
+        v += (1.0 - self.rho) * g * g
+        d = u + self.eps
+        d /= v + self.eps
+        d = namespace(w).sqrt(d)
+        d *= g
+        u = self.rho * u
+        u += (1.0 - self.rho) * d * d
+        return w - lr * d, v, u
 
 
 @dataclass(frozen=True)
@@ -160,8 +138,8 @@ class RMSProp(Optimizer):
         b = momentum b + g / s                      without momentum: b = g / s
         w = w - lr b
 
-    With `eps_inside_sqrt`, s = sqrt(v + eps). v - m^2 is a variance; its size is taken, for rounding can make
-    it negative.
+    With `eps_inside_sqrt`, s = sqrt(v + eps), centered: sqrt(|v - m^2| + eps). v - m^2 is a variance; the
+    absolute value is taken because rounding can make it negative.
 
     Source: Tieleman and Hinton, "Lecture 6.5: RMSProp" (2012); centered: Graves, "Generating sequences with
     recurrent neural networks" (2013).
@@ -171,11 +149,11 @@ class RMSProp(Optimizer):
     lr : float or schedule
         Learning rate.
     alpha : float in [0, 1)
-        Decay of the averages.
+        Decay of the means.
     eps : float
-        Added outside the root, or inside.
+        Added to the root, or under it.
     momentum : float in [0, 1)
-        How much of the last step is kept.
+        Factor of the last step that is added to the next; with 0 there is no slot for it.
     centered : bool
         Divide by the standard deviation instead of the root mean square.
     eps_inside_sqrt : bool
@@ -202,42 +180,20 @@ class RMSProp(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The mean square v, the mean m where centered, the step b where there is momentum."""
+        """The mean square v, with `centered` the mean m, with `momentum` the step b."""
         return ("v", *(["m"] if self.centered else []), *(["b"] if self.momentum else []))
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, lr)."""
-        return self.weight_decay, self._now(t, lr)[1]
-
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, v, [m,] [b,] mask, decay, lr)."""
-        keep, new = real(self.alpha), real(1.0 - self.alpha)
-        eps, roll, inside = real(self.eps), real(self.momentum), self.eps_inside_sqrt
-        coupled, centered, heavy = self.weight_decay != 0, self.centered, self.momentum != 0
-        both = centered and heavy
-
-        def f(w: Array, g: Array, v: Array, *rest: Array) -> Arrays:
-            mask, decay, lr = rest[-3:]
-            if coupled:
-                g = g + decay * mask * w
-            v = keep * v
-            v += new * g * g
-            s = v
-            if centered:
-                m = keep * rest[0]
-                m += new * g
-                s = xp.abs(v - m * m)
-            s = xp.sqrt(s + eps) if inside else xp.sqrt(s) + eps
-            step = g / s
-            if heavy:
-                b = roll * rest[-4]
-                b += step
-                step = b
-            w = w - lr * step
-            if both:
-                return w, v, m, b
-            if heavy:
-                return w, v, b
-            return (w, v, m) if centered else (w, v)
-
-        return f
+    def _update(self, w: Array, g: Array, v: Array, *rest: Array) -> Arrays:
+        xp, (*slots, lr) = namespace(w), rest
+        v = self.alpha * v
+        v += (1.0 - self.alpha) * g * g
+        s = v
+        if self.centered:
+            m = self.alpha * slots[0]
+            m += (1.0 - self.alpha) * g
+            s, slots[0] = xp.abs(v - m * m), m
+        b = g / (xp.sqrt(s + self.eps) if self.eps_inside_sqrt else xp.sqrt(s) + self.eps)
+        if self.momentum:
+            b += self.momentum * slots[-1]
+            slots[-1] = b
+        return w - lr * b, v, *slots

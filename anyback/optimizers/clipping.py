@@ -1,7 +1,7 @@
-"""Clipping: gradients kept from being too large.
+"""Clipping of gradients by norm or by value.
 
-All work on one flat gradient (P,), or on K of them (K, P) at once, each by its own norm, and read nothing
-back to the host.
+The functions take one flat gradient (P,), or K gradients (K, P), each with its own norm, and read nothing back
+to the host.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def global_norm(g: Array) -> Array:
     """Return the Euclidean norm over the last axis.
 
     Equation: top sqrt(sum (g / top)^2) with top = max abs(g), because in single precision squares overflow
-    from 2e19 on and vanish below 1e-23, long before the norm itself does.
+    from 2e19 on and underflow below 1e-23, long before the norm itself does.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def global_norm(g: Array) -> Array:
     Returns
     -------
     array (..., 1)
-        One norm for each; NaN where anything is NaN.
+        The norm of each gradient; NaN if any of its elements is NaN.
 
     Examples
     --------
@@ -46,23 +46,23 @@ def global_norm(g: Array) -> Array:
 
 
 def clip_by_norm(g: Array, limit: float) -> Array:
-    """Return the gradient, shortened to the norm `limit` if it is longer.
+    """Return the gradient, scaled to the norm `limit` if its norm is larger.
 
-    Equation: g / max(1, norm(g) / limit). A gradient that is short enough comes back bit for bit, zero too.
+    Equation: g / max(1, norm(g) / limit). Other gradients, zero included, are returned unchanged to the bit.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
 
     Parameters
     ----------
     g : array (..., P)
-        Flat gradients, each with its own norm over the last axis.
+        Flat gradients, each with the norm of its last axis.
     limit : float
         Largest norm.
 
     Returns
     -------
     array (..., P)
-        All NaN where the norm is NaN.
+        All NaN if the norm is NaN.
 
     Raises
     ------
@@ -81,14 +81,14 @@ def clip_by_norm(g: Array, limit: float) -> Array:
 
 
 def clip_by_value(g: Array, limit: float) -> Array:
-    """Return the gradient with each element cut to [-limit, limit].
+    """Return the gradient with each element clipped to [-limit, limit].
 
     Parameters
     ----------
     g : array (...)
         Gradients.
     limit : float
-        Largest size of an element.
+        Largest absolute value of an element.
 
     Returns
     -------

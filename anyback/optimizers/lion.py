@@ -1,19 +1,19 @@
-"""Lion: steps by the sign of a mean gradient."""
+"""Lion: steps in the direction of the sign of a mean gradient."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-from anyback.arrays import Array
-from anyback.optimizers._base import Arrays, Cast, Optimizer, Rate, Rule
+from anyback.arrays import Array, namespace
+from anyback.optimizers._base import Arrays, Optimizer, Rate
 
 __all__ = ["Lion"]
 
 
 @dataclass(frozen=True)
 class Lion(Optimizer):
-    """Steps of one size for all parameters: only the sign of a mean gradient counts.
+    """Steps of the same size for all parameters, in the direction of the sign of a mean gradient.
 
     Equation::
 
@@ -43,30 +43,17 @@ class Lion(Optimizer):
     lr: Rate = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
+    decoupled: ClassVar[bool] = True
 
     @property
     def slots(self) -> tuple[str, ...]:
         """The mean m of the gradient."""
         return ("m",)
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, lr)."""
-        t, lr = self._now(t, lr)
-        return lr * self.weight_decay, lr
-
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, m, mask, decay, lr)."""
+    def _update(self, w: Array, g: Array, m: Array, lr: Array) -> Arrays:
         beta1, beta2 = self.betas
-        b1, c1, b2, c2, one = real(beta1), real(1.0 - beta1), real(beta2), real(1.0 - beta2), real(1.0)
-        decoupled = self.weight_decay != 0
-
-        def f(w: Array, g: Array, m: Array, mask: Array, decay: Array, lr: Array) -> Arrays:
-            if decoupled:
-                w = (one - decay * mask) * w
-            step = b1 * m
-            step += c1 * g
-            m = b2 * m
-            m += c2 * g
-            return w - lr * xp.sign(step), m
-
-        return f
+        mean = beta1 * m
+        mean += (1.0 - beta1) * g
+        m = beta2 * m
+        m += (1.0 - beta2) * g
+        return w - lr * namespace(w).sign(mean), m

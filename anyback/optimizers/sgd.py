@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback.arrays import Array
-from anyback.optimizers._base import Arrays, Cast, Optimizer, Rate, Rule
+from anyback.optimizers._base import Arrays, Optimizer, Rate
 
 __all__ = ["SGD", "Momentum", "Nesterov"]
 
@@ -29,11 +29,11 @@ class SGD(Optimizer):
     lr : float or schedule
         Learning rate.
     momentum : float in [0, 1)
-        How much of the last step is kept; with 0 there is no slot.
+        Factor of the last momentum in the next; with 0 there is no slot.
     dampening : float in [0, 1)
-        Part of the gradient that is held back from the momentum.
+        Fraction of the gradient that is not added to the momentum.
     nesterov : bool
-        Look ahead; needs momentum and no dampening.
+        Use Nesterov momentum, which needs momentum > 0 and no dampening.
     weight_decay : float
         Coupled weight decay.
 
@@ -63,40 +63,26 @@ class SGD(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The momentum v, where there is one."""
+        """The momentum v, if there is one."""
         return ("v",) if self.momentum else ()
 
-    def at(self, t: int, lr: Any = None) -> tuple[Any, ...]:
-        """Return (decay, lr), and with momentum (decay, lr, fresh): the share of the gradient in v."""
-        t, lr = self._now(t, lr)
+    def _scalars(self, t: int, lr: Any) -> tuple[Any, ...]:
+        """Return (lr,), with momentum (lr, c), where c is the factor of the gradient in v."""
+        return (lr, 1.0 if t == 1 else 1.0 - self.dampening) if self.momentum else (lr,)
+
+    def _update(self, w: Array, g: Array, *rest: Array) -> Arrays:
         if not self.momentum:
-            return self.weight_decay, lr
-        return self.weight_decay, lr, 1.0 if t == 1 else 1.0 - self.dampening
-
-    def rule(self, xp: Any, real: Cast = float) -> Rule:
-        """Return f(w, g, mask, decay, lr), or with momentum f(w, g, v, mask, decay, lr, fresh)."""
-        keep, damped = real(self.momentum), self.dampening != 0
-        coupled, nesterov = self.weight_decay != 0, self.nesterov
-
-        def plain(w: Array, g: Array, mask: Array, decay: Array, lr: Array) -> Arrays:
-            if coupled:
-                g = g + decay * mask * w
+            (lr,) = rest
             return (w - lr * g,)
-
-        def heavy(w: Array, g: Array, v: Array, mask: Array, decay: Array, lr: Array, fresh: Array) -> Arrays:
-            if coupled:
-                g = g + decay * mask * w
-            v = keep * v
-            v += fresh * g if damped else g
-            step = g + keep * v if nesterov else v
-            return w - lr * step, v
-
-        return heavy if self.momentum else plain
+        v, lr, c = rest
+        v = self.momentum * v
+        v += c * g if self.dampening else g
+        return w - lr * (g + self.momentum * v if self.nesterov else v), v
 
 
 @dataclass(frozen=True)
 class Momentum(SGD):
-    """`SGD` with a momentum of 0.9: a heavy ball.
+    """`SGD` with a momentum of 0.9.
 
     Equation::
 
@@ -120,7 +106,7 @@ class Momentum(SGD):
 
 @dataclass(frozen=True)
 class Nesterov(SGD):
-    """`SGD` with Nesterov's momentum of 0.9: the gradient counts as if taken one step ahead.
+    """`SGD` with a Nesterov momentum of 0.9, whose gradient is taken one step ahead.
 
     Equation::
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class BoundModel:
     loss, metrics : Loss, sequence of Metric
         What is minimised, and what is reported.
     optimizer : Optimizer
-        Its update rule becomes a part of the step.
+        Its update becomes a part of the step.
     limits : mapping
         "l1", "l2", "clip_norm" and "clip_value", see `TrainStep`.
     backend, dtype
@@ -80,12 +80,12 @@ class BoundModel:
         self.in_shape, self.outputs, self.loss = in_shape, out_shape[0], loss
         self.backend, self.dtype = backend, dtype
         self.sums = MetricSums(loss, metrics, self.outputs, backend)
-        decays = getattr(optimizer, "weight_decay", 0.0) or limits["l1"] or limits["l2"]
+        decays = optimizer.weight_decay or limits["l1"] or limits["l2"]
         self.mask = backend.asarray(self.layout.decays(), dtype) if decays else 1.0
         on_device = loss.placed(lambda values: backend.asarray(np.asarray(values), dtype))
         metric_sums = {metric.name: metric.sums for metric in metrics}
-        rule = cache(optimizer.rule)
-        step = self.step = TrainStep(self.model, self.layout, on_device.sums, metric_sums, rule, **limits)
+        functions = on_device.sums, metric_sums, optimizer.update
+        step = self.step = TrainStep(self.model, self.layout, *functions, **limits)
         self.copy = partial(backend.call, partial(backend.namespace.asarray, copy=True))
         self.init_slots = partial(backend.call, optimizer.init)
         self.steps = backend.repeat(step.step, donate=4)

@@ -150,7 +150,7 @@ class Loop:
 
     def _scalars(self, updates: int) -> tuple[float, ...]:
         """Return the optimizer's scalars for the update after `updates` others."""
-        return self.optimizer.at(updates + 1, self.state.lr(self.optimizer.lr, updates))
+        return self.optimizer.scalars(updates + 1, self.state.lr(self.optimizer.lr, updates))
 
     def _with_data(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return (data, rows, scalars, seed) of a batch."""

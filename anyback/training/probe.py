@@ -87,7 +87,7 @@ def probed(step: TrainStep, probe: Probe, loss: str, optimizer: Optimizer) -> Tr
     loss : str
         Name of the loss.
     optimizer : Optimizer
-        Whose rule the step has.
+        Whose update the step has.
     """
 
     def sums(pred: Array, y: Array, weight: Array | None) -> tuple[Array, Any, Vjp]:
@@ -95,23 +95,18 @@ def probed(step: TrainStep, probe: Probe, loss: str, optimizer: Optimizer) -> Tr
         value = probe(Operation("loss", loss), value, pred)
         return value, total, lambda dl: probe(Operation("loss gradient", loss), vjp(dl), pred * dl)
 
-    def rule(xp: Any) -> Callable[..., tuple[Array, ...]]:
-        update = step.rule(xp)
-
-        def probed_update(w: Array, g: Array, *rest: Any) -> tuple[Array, ...]:
-            g = probe(Operation("flat gradient"), g)
-            # Added to much larger weights, an error of the step would vanish in their rounding.
-            alone = update(0.0 * w, g, *rest)[0]
-            w, *slots = update(w, g, *rest)
-            for i, slot in enumerate(optimizer.slots):
-                slots[i] = probe.vector("slot", (name, slot), slots[i], step.layout)
-            probe.vector("step", (name,), alone, step.layout)
-            return probe.vector("update", (name,), w, step.layout), *slots
-
-        return probed_update
+    def update(w: Array, g: Array, *rest: Any) -> tuple[Array, ...]:
+        g = probe(Operation("flat gradient"), g)
+        # Added to much larger weights, an error of the step would vanish in their rounding.
+        alone = step.update(0.0 * w, g, *rest)[0]
+        w, *slots = step.update(w, g, *rest)
+        for i, slot in enumerate(optimizer.slots):
+            slots[i] = probe.vector("slot", (name, slot), slots[i], step.layout)
+        probe.vector("step", (name,), alone, step.layout)
+        return probe.vector("update", (name,), w, step.layout), *slots
 
     name = type(optimizer).__name__
-    return replace(step, model=_ProbedInputs(_probed(step.model, probe), probe), loss=sums, rule=rule)
+    return replace(step, model=_ProbedInputs(_probed(step.model, probe), probe), loss=sums, update=update)
 
 
 def first_nonfinite(
@@ -136,7 +131,7 @@ def first_nonfinite(
     >>> from anyback import SGD, Dense, backend
     >>> from anyback.losses import mean_squared_error
     >>> model, _ = Sequential([Dense(1), Dense(1)]).bind((1,))
-    >>> step = TrainStep(model, Layout(model.specs()), mean_squared_error.sums, {}, SGD().rule)
+    >>> step = TrainStep(model, Layout(model.specs()), mean_squared_error.sums, {}, SGD().update)
     >>> x, w = np.ones((2, 1)), np.array([1e200, 0.0, 1e200, 0.0])
     >>> with np.errstate(all="ignore"):
     ...     first_nonfinite(

@@ -1,8 +1,8 @@
 """One training step as a pure function, and the other functions that a trainer runs on its arrays.
 
 A step gathers the batch, views the flat vector as parameters, runs the model forward, evaluates the loss,
-runs the vjps backward, flattens the gradient, adds penalties, clips, and applies the update rule. Nothing
-is read back to the host on the way: the loss and the metrics are added to sums that stay on the device.
+runs the vjps backward, flattens the gradient, adds penalties, clips, and applies the optimizer's update.
+Nothing is read back to the host on the way: the loss and the metrics are added to sums on the device.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class TrainStep:
         ``loss(pred, y, weight) -> (sum of loss, total weight, vjp)``: their quotient is minimised.
     metrics : mapping of str to callable
         ``sums(pred, y, weight) -> array``, added up over the batches of an epoch.
-    rule : callable
-        The optimizer's ``rule(xp)``, which gives ``f(w, g, *slots, mask, *scalars) -> (w, *slots)``.
+    update : callable
+        The optimizer's ``update(w, g, *slots, mask, *scalars) -> (w, *slots)``.
     l1, l2 : float
         Factors of sum(mask |w|) and sum(mask w^2), added to the loss that is minimised.
     clip_norm, clip_value : float or None
@@ -53,7 +53,7 @@ class TrainStep:
     layout: Layout
     loss: Callable[..., Any]
     metrics: Mapping[str, Callable[..., Array]]
-    rule: Callable[..., Any]
+    update: Callable[..., tuple[Array, ...]]
     l1: float = 0.0
     l2: float = 0.0
     clip_norm: float | None = None
@@ -84,7 +84,7 @@ class TrainStep:
         rows : array (B,) of integers, or None
             The rows of the batch; None for all of `data`.
         scalars : sequence of float
-            What the optimizer's `at` gives for this update.
+            The optimizer's `scalars` of this update.
         step_seed : int
             The seed of this micro-batch, see `anyback.random.Key`.
 
@@ -202,7 +202,7 @@ class TrainStep:
             g = clip_by_value(g, self.clip_value)
         if self.clip_norm is not None:
             g = clip_by_norm(g, self.clip_norm)
-        w, *slots = self.rule(namespace(w))(w, g, *slots, mask, *scalars)
+        w, *slots = self.update(w, g, *slots, mask, *scalars)
         return w, tuple(slots)
 
 

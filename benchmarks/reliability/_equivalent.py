@@ -75,10 +75,6 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         ): "where the largest is 0, all are, and 0 divided and multiplied by any number is 0",
         ("clip_by_norm", "excess <= 1.0 -> excess < 1.0"): "at 1, excess is 1 too",
         (
-            "SGD.rule",
-            "self.dampening != 0 -> self.dampening != 1",
-        ): "it is less than 1, and undamped the gradient is multiplied by 1",
-        (
             "_product",
             "2.0 ** (-60) -> 3.0 ** (-60)",
         ): "1 - product, which is all that is used, is 1 from 2^-54 on",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -169,11 +169,11 @@ def stacks(case: Case) -> None:
     model, _ = case.model.bind((INPUTS,))
     layout, optimizer = Layout(model.specs()), case.trainer["optimizer"]
     limits = {name: case.trainer[name] for name in ("l2", "clip_norm")}
-    program = TrainStep(model, layout, getattr(losses, case.loss).sums, {}, cache(optimizer.rule), **limits)
+    program = TrainStep(model, layout, getattr(losses, case.loss).sums, {}, optimizer.update, **limits)
     drawn = [layout.initial(seed) for seed in range(MEMBERS)]
     w, stats = (np.stack(parts) for parts in zip(*drawn, strict=True))
     words = np.asarray([micro_batch_word(seed, case.stop) for seed in range(MEMBERS)], np.int32)
-    mask, scalars, one = layout.decays(), optimizer.at(1, 0.01), np.asarray(1.0)
+    mask, scalars, one = layout.decays(), optimizer.scalars(1, 0.01), np.asarray(1.0)
 
     together, stacked = program.objective(w, stats, (x, y, None), None, mask, words.reshape(-1, 1, 1))
     members = [

@@ -121,7 +121,9 @@ def test_schedules_come_back(name):
     assert type(back) is type(schedule)
     assert [back(t) for t in range(20)] == [schedule(t) for t in range(20)]
     optimizer = ab.AdamW(lr=schedule, betas=(0.8, 0.9))
-    assert [round_trip(optimizer).at(t) for t in range(1, 9)] == [optimizer.at(t) for t in range(1, 9)]
+    assert [round_trip(optimizer).scalars(t) for t in range(1, 9)] == [
+        optimizer.scalars(t) for t in range(1, 9)
+    ]
 
 
 @pytest.mark.parametrize("name", optimizers.__all__)

@@ -38,7 +38,7 @@ def test_every_activation_loss_and_rule(gpu):
         for name in optimizers.__all__:
             optimizer = getattr(optimizers, name)()
             slots = [g * g for _ in optimizer.init(w0)]
-            found += leaves(optimizer.rule(namespace(w))(w, g, *slots, 1.0, *optimizer.at(3, lr0)[:-1], lr))
+            found += leaves(optimizer.update(w, g, *slots, 1.0, *optimizer.scalars(3, lr0)[:-1], lr))
         return tuple(found)
 
     w0, lr0 = np.ones(5), 0.01

@@ -44,7 +44,7 @@ def trained(name, groups, *, rows=True, dtype="float32", optimizer="Adam", weigh
         batches.append(
             (
                 batch,
-                trainer.optimizer.at(t + 1, trainer.train_state.lr(trainer.optimizer.lr, t)),
+                trainer.optimizer.scalars(t + 1, trainer.train_state.lr(trainer.optimizer.lr, t)),
                 12345 - 2**31 * (t % 2),
             )
         )

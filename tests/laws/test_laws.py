@@ -268,8 +268,6 @@ def test_law_4_stacked_updates_equal_looped(name):
 @pytest.mark.parametrize("name", optimizers.__all__)
 def test_law_5_step_of_concat_is_concat_of_steps(name):
     opt = getattr(optimizers, name)()
-    if not opt.elementwise:
-        pytest.skip("says itself that it is not elementwise")
     draw = np.random.default_rng(3)
     w, g = draw.normal(size=10), draw.normal(size=10)
     whole, slots = opt.step(w, g, opt.init(w), 1)

@@ -134,11 +134,11 @@ def test_a_step_reads_nothing(counted):
         trainer.train_state.sums,
     )
     state = trainer.bound.steps(
-        state, (trainer.bound.mask, data), [(rows, trainer.optimizer.at(t), 123) for t in (1, 2, 3)]
+        state, (trainer.bound.mask, data), [(rows, trainer.optimizer.scalars(t), 123) for t in (1, 2, 3)]
     )
     total = trainer.train_state.w * 0.0, trainer.bound.sums.zeros()["weight"]
     total, stats, tally = trainer.bound.accumulate(total, *state[2:], state[0], data, rows, 5)
-    trainer.bound.finish(state[0], state[1], total, trainer.bound.mask, trainer.optimizer.at(4))
+    trainer.bound.finish(state[0], state[1], total, trainer.bound.mask, trainer.optimizer.scalars(4))
     trainer.bound.measure(tally, state[0], stats, data, rows)
     assert counted.reads == []
 
@@ -177,14 +177,14 @@ def test_a_step_needs_no_value(optimizer, weighted):
         trainer.train_state.stats,
         trainer.train_state.sums,
     )
-    batch = rows, trainer.optimizer.at(1), 77
+    batch = rows, trainer.optimizer.scalars(1), 77
     w, slots, stats, tally = trainer.bound.steps(state, (trainer.bound.mask, data), [batch])
     assert w.device == torch.device("meta")
     assert w.shape == trainer.weights.shape
     assert len(slots) == len(trainer.optimizer.slots)
     assert tally["loss"].shape == ()
     total, _, tally = trainer.bound.accumulate((w * 0.0, tally["weight"]), stats, tally, w, data, rows, 78)
-    trainer.bound.finish(w, slots, total, trainer.bound.mask, trainer.optimizer.at(2))
+    trainer.bound.finish(w, slots, total, trainer.bound.mask, trainer.optimizer.scalars(2))
     trainer.bound.measure(tally, w, stats, data, rows)
     trainer.bound.forward(w, stats, data[0])
 
@@ -222,4 +222,4 @@ def test_class_weights_are_uploaded_once(monkeypatch):
         trainer.train_state.stats,
         trainer.train_state.sums,
     )
-    trainer.bound.steps(state, (1.0, data), [(None, trainer.optimizer.at(1), 1)])
+    trainer.bound.steps(state, (1.0, data), [(None, trainer.optimizer.scalars(1), 1)])
