@@ -51,7 +51,7 @@ def test_the_programs_of_a_page_run(page, monkeypatch):
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax.numpy"])
 def test_the_loop_by_hand_runs_on_arrays_of_any_library(library, capsys):
     require(library.partition(".")[0])
-    (loop,) = (b for b in blocks((ROOT / "docs" / "own.md").read_text("utf-8")) if LIBRARY in b)
+    (loop,) = (b for b in blocks((ROOT / "docs" / "custom.md").read_text("utf-8")) if LIBRARY in b)
     names: dict[str, object] = {"__name__": "loop"}
     exec(loop.replace(LIBRARY, f"import {library} as xp"), names)
     assert names["w"].__class__.__module__.partition(".")[0].startswith(library.partition(".")[0])
