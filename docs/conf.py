@@ -16,6 +16,7 @@ reference.write(here / "reference")
 
 project = "anyback"
 author = "The anyback developers"
+project_copyright = f"2026, {author}"
 release = anyback.__version__
 extensions = [
     "myst_parser",
@@ -25,6 +26,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
+myst_heading_anchors = 2  # links such as training.md#class-and-sample-weights
 suppress_warnings = ["ref.python"]  # the x of a type such as (x, y) is no name to be looked up
 sphinx_gallery_conf = gallery.SETTINGS
 napoleon_google_docstring = False

@@ -1,77 +1,133 @@
-"""Writes the reference pages: one for each module, one entry for each name of its `__all__`."""
+"""Writes the API reference: an index, and a page for each module with the names of its `__all__`."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_origin
 
+# Page titles, in the order of the index.
 MODULES = {
-    "anyback": "The library",
-    "activations": "Activations",
-    "history": "History",
-    "losses": "Losses",
-    "losses._base": "What a loss is",
-    "gates": "Gates",
-    "metrics": "Metrics",
-    "metrics._base": "What a metric is",
-    "optimizers": "Optimizers",
-    "optimizer": "What an optimizer is",
-    "schedules": "Schedules",
-    "initializers": "Initializers",
+    "training": "Trainer and history",
     "layers": "Layers",
-    "parameters": "Parameters in flat vectors",
-    "arrays": "Arrays of any library",
-    "callbacks": "Callbacks",
-    "clipping": "Clipping",
+    "activations": "Activation functions",
+    "losses": "Loss functions",
+    "metrics": "Metrics",
+    "optimizers": "Optimizers and gradient clipping",
+    "schedules": "Learning-rate schedules",
     "regularizers": "Regularizers",
-    "datasets": "Data sets",
-    "random": "Draws",
-    "gradcheck": "Checking gradients",
-    "parity": "Comparing backends",
-    "graph": "Computational graphs",
-    "solvers": "Solvers",
+    "initializers": "Weight initializers",
+    "callbacks": "Callbacks",
     "checkpoint": "Checkpoints",
-    "interrupt": "Ctrl-C and SIGTERM",
-    "plots": "Pictures",
+    "interrupt": "Interrupts (Ctrl-C and SIGTERM)",
+    "backends": "Backends",
+    "datasets": "Datasets",
+    "plots": "Plots",
+    "gradcheck": "Gradient checking",
+    "parity": "Backend comparison",
+    "solvers": "Solvers",
+    "graph": "Computational graphs",
+    "gates": "Gates (array arithmetic with gradients)",
+    "parameters": "Parameters and layouts",
+    "random": "Random numbers",
+    "arrays": "Array helpers",
+}
+
+# Public names beside those of `__all__`, which lists losses, metrics and optimizers by name only.
+SECTIONS = {
+    "losses": {"Base class and decorator": ["Loss", "loss"]},
+    "metrics": {"Base class and decorator": ["Metric", "metric"]},
+    "optimizers": {
+        "Base class": ["Optimizer"],
+        "Gradient clipping": ["clip_by_norm", "clip_by_value", "global_norm"],
+    },
 }
 
 
 def names(module: str) -> list[str]:
-    """Return what the reference page of a module tells of."""
+    """Return the names with an entry on the page of a module."""
     listed: list[str] = import_module(f"anyback.{module}").__all__
-    return listed
+    return listed + [name for section in SECTIONS.get(module, {}).values() for name in section]
 
 
 def page(module: str) -> str:
-    """Return the reference page of a module as reStructuredText."""
-    path = "anyback" if module == "anyback" else f"anyback.{module}"
-    room = import_module(path)
-    title = MODULES[module]
-    homes = {name for other in MODULES if other != "anyback" for name in names(other)}
-    parts = [title, "=" * len(title), "", inspect.cleandoc(room.__doc__ or ""), ""]
-    for name in room.__all__:
-        thing = getattr(room, name)
-        if inspect.ismodule(thing) or isinstance(thing, str):
-            continue
-        # Losses and metrics are callable objects, documented as the functions they are made of.
-        kind = "class" if inspect.isclass(thing) else "function"
-        # What only gives a type a shorter name: Any is a class since Python 3.11.
-        if thing is Any or get_origin(thing) is not None:
-            kind = "data"
-        members = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
-        # What has its entry on the page of its own module is linked to there.
-        elsewhere = ["   :no-index:"] if module == "anyback" and name in homes else []
-        # Users import it from the package of a private module, and it documents what it inherits.
-        public = path.removesuffix("._base")
-        members += ["   :inherited-members:"] if kind == "class" and public != path else []
-        parts += [f".. auto{kind}:: {public}.{name}", *members, *elsewhere, ""]
+    """Return the page of a module as reStructuredText."""
+    path = f"anyback.{module}"
+    source = import_module(path)
+    parts = [*heading(MODULES[module], "="), inspect.cleandoc(source.__doc__ or ""), ""]
+    for name in source.__all__:
+        parts += entry(source, name)
+    for title, section in SECTIONS.get(module, {}).items():
+        parts += heading(title, "-")
+        for name in section:
+            parts += entry(source, name)
     return "\n".join(parts)
 
 
-def write(folder: Path) -> None:
-    """Write all pages into `folder`."""
-    folder.mkdir(exist_ok=True)
+def heading(title: str, line: str) -> list[str]:
+    return [title, line * len(title), ""]
+
+
+def entry(source: ModuleType, name: str) -> list[str]:
+    """Return the directive that documents a name of a module; nothing for modules and strings."""
+    thing = getattr(source, name)
+    if inspect.ismodule(thing) or isinstance(thing, str):
+        return []
+    kind = role(thing)
+    options = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
+    if kind == "class" and (described := attributes(inspect.getdoc(thing) or "")):
+        options.append(f"   :exclude-members: {', '.join(described)}")
+    if kind == "class" and name not in source.__all__:  # a base class documents what it inherits, too
+        options.append("   :inherited-members:")
+    return [f".. auto{kind}:: {source.__name__}.{name}", *options, ""]
+
+
+def attributes(doc: str) -> list[str]:
+    """Return the names in the section Attributes of a docstring, which are not to be documented twice."""
+    section = re.search(r"^Attributes\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", doc, re.DOTALL | re.MULTILINE)
+    heads = re.findall(r"^\w[\w, ]*", section[1], re.MULTILINE) if section else []
+    return [name.strip() for head in heads for name in head.split(",")]
+
+
+def role(thing: Any) -> str:
+    """Return "class", "function", or "data" for an alias of a type."""
+    # Any is a class since Python 3.11.
+    if thing is Any or get_origin(thing) is not None:
+        return "data"
+    # Losses and metrics are callable objects, documented as the functions that they wrap.
+    return "class" if inspect.isclass(thing) else "function"
+
+
+def index() -> str:
+    """Return the index: the names of ``import anyback as ab`` with links, and the pages."""
+    library = import_module("anyback")
+    parts = [
+        *heading("API reference", "="),
+        "``import anyback as ab`` gives these names, and the modules below as ``ab.losses`` and so on.",
+        "",
+        ".. list-table::",
+        "   :widths: 30 70",
+        "",
+    ]
     for module in MODULES:
-        (folder / f"{module}.rst").write_text(page(module), encoding="utf-8")
+        for name in (name for name in names(module) if name in library.__all__):
+            thing = getattr(library, name)
+            link = {"class": "class", "function": "func"}[role(thing)]
+            summary = inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+            parts += [f"   * - :{link}:`ab.{name} <anyback.{module}.{name}>`", f"     - {summary}"]
+    parts += ["", ".. toctree::", "   :maxdepth: 1", "   :caption: Modules", ""]
+    return "\n".join([*parts, *(f"   {module}" for module in MODULES), ""])
+
+
+def write(folder: Path) -> None:
+    """Write all pages into `folder`, and remove those of modules that no longer exist."""
+    folder.mkdir(exist_ok=True)
+    pages = {"index": index()} | {module: page(module) for module in MODULES}
+    for old in folder.glob("*.rst"):
+        if old.stem not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        (folder / f"{name}.rst").write_text(text, encoding="utf-8")

@@ -8,6 +8,6 @@ from anyback.lookup import set_module
 from anyback.training.history import History
 from anyback.training.trainer import Trainer
 
-__all__ = ["History", "Trainer"]
+__all__ = ["Trainer", "History"]
 
 set_module(__name__, __all__)

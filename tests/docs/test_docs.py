@@ -1,4 +1,4 @@
-"""The programs in README.md and docs/ run as they stand: blocks of one page go on from each other."""
+"""The programs in README.md and docs/ run as printed: blocks of one page continue each other."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+import anyback as ab
 from tests.conftest import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,11 +52,22 @@ def test_the_programs_of_a_page_run(page, monkeypatch):
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax.numpy"])
 def test_the_loop_by_hand_runs_on_arrays_of_any_library(library, capsys):
     require(library.partition(".")[0])
-    (loop,) = (b for b in blocks((ROOT / "docs" / "own.md").read_text("utf-8")) if LIBRARY in b)
+    (loop,) = (b for b in blocks((ROOT / "docs" / "custom.md").read_text("utf-8")) if LIBRARY in b)
     names: dict[str, object] = {"__name__": "loop"}
     exec(loop.replace(LIBRARY, f"import {library} as xp"), names)
     assert names["w"].__class__.__module__.partition(".")[0].startswith(library.partition(".")[0])
     assert names["accuracy"] > 0.9 and "accuracy" in capsys.readouterr().out
+
+
+def test_the_reference_has_an_entry_for_every_public_name(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import reference
+
+    linked = set(re.findall(r"`ab\.(\w+) <anyback", reference.index()))
+    assert linked == {name for name in ab.__all__ if not isinstance(getattr(ab, name), ModuleType | str)}
+    for module, sections in reference.SECTIONS.items():
+        page = reference.page(module)
+        assert all(f"anyback.{module}.{name}\n" in page for names in sections.values() for name in names)
 
 
 def test_the_reader_of_pages_sees_what_it_must():
