@@ -210,7 +210,7 @@ def test_class_weights_are_uploaded_once(monkeypatch):
     def never(*arguments, **options):
         raise AssertionError("an upload within a step")
 
-    held = trainer.bound.step.loss.keywords["class_weight"]
+    held = trainer.bound.step.loss.__self__.bound["class_weight"]
     assert held.device == strict.Device("device1")
     data = trainer.bound.input_spec(trainer.train_state.scaler).put(
         *trainer.bound.input_spec(trainer.train_state.scaler).check(X, Y)
