@@ -1,7 +1,7 @@
 """Clipping of gradients by norm or by value.
 
-The functions take one flat gradient (P,), or K gradients (K, P), each with its own norm, and read nothing back
-to the host.
+The functions take one flat gradient (P,), or K gradients (K, P), each with its own norm, and read nothing
+back to the host.
 """
 
 from __future__ import annotations
