@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from array_api_compat import is_array_api_obj
 
 from anyback.arrays import Array, device, namespace
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 
 __all__ = ["GradientError", "GradientReport", "gradcheck"]
 
@@ -211,8 +211,8 @@ class _Check:
         if not self.leaves:
             raise ValueError(f"vjp must give a gradient, got none of {', '.join(unchecked)}")
 
-    def draw(self, leaf: _Leaf, what: str) -> Draw:
-        return Draw(self.seed, Purpose.CHECK, what, *leaf.path)
+    def draw(self, leaf: _Leaf, what: str) -> Stream:
+        return Stream(self.seed, Purpose.CHECK, what, *leaf.path)
 
     def direction(self, leaf: _Leaf) -> None:
         """Check one random direction; on failure find the coordinate and raise."""
@@ -327,7 +327,7 @@ class _Check:
 
     def _cotangent(self) -> Any:
         """Return random weights of the values, none close to zero."""
-        draw = Draw(self.seed, Purpose.CHECK, "cotangent")
+        draw = Stream(self.seed, Purpose.CHECK, "cotangent")
         if isinstance(self.value, float) and not hasattr(self.value, "shape"):
             return 0.5 + float(draw.uniform(1)[0])
         u = draw.uniform((2, *self.value.shape))

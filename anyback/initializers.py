@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from anyback.random import Draw
+from anyback.random import Stream
 
 __all__ = [
     "constant",
@@ -33,14 +33,14 @@ Shape: TypeAlias = tuple[int, ...]
 Values: TypeAlias = NDArray[np.float64]
 
 
-def zeros(shape: Shape, draw: Draw) -> Values:
+def zeros(shape: Shape, draw: Stream) -> Values:
     """Return zeros: w = 0.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the parameter.
-    draw : Draw
+    draw : Stream
         Not used.
 
     Returns
@@ -50,20 +50,20 @@ def zeros(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> zeros((2,), Draw(0, "example")).tolist()
+    >>> zeros((2,), Stream(0, "example")).tolist()
     [0.0, 0.0]
     """
     return np.zeros(shape)
 
 
-def ones(shape: Shape, draw: Draw) -> Values:
+def ones(shape: Shape, draw: Stream) -> Values:
     """Return ones: w = 1.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the parameter.
-    draw : Draw
+    draw : Stream
         Not used.
 
     Returns
@@ -73,20 +73,20 @@ def ones(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> ones((2,), Draw(0, "example")).tolist()
+    >>> ones((2,), Stream(0, "example")).tolist()
     [1.0, 1.0]
     """
     return np.ones(shape)
 
 
-def constant(shape: Shape, draw: Draw, *, value: float = 0.0) -> Values:
+def constant(shape: Shape, draw: Stream, *, value: float = 0.0) -> Values:
     """Return one number everywhere: w = value.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the parameter.
-    draw : Draw
+    draw : Stream
         Not used.
     value : float
         The number.
@@ -98,20 +98,20 @@ def constant(shape: Shape, draw: Draw, *, value: float = 0.0) -> Values:
 
     Examples
     --------
-    >>> constant((2,), Draw(0, "example"), value=0.1).tolist()
+    >>> constant((2,), Stream(0, "example"), value=0.1).tolist()
     [0.1, 0.1]
     """
     return np.full(shape, float(value))
 
 
-def uniform(shape: Shape, draw: Draw, *, low: float = -0.05, high: float = 0.05) -> Values:
+def uniform(shape: Shape, draw: Stream, *, low: float = -0.05, high: float = 0.05) -> Values:
     """Return uniform numbers: w ~ U[low, high).
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the parameter.
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
     low, high : float
         Ends of the interval, low <= high.
@@ -128,7 +128,7 @@ def uniform(shape: Shape, draw: Draw, *, low: float = -0.05, high: float = 0.05)
 
     Examples
     --------
-    >>> uniform((2,), Draw(0, "example"), low=2.0, high=2.0).tolist()
+    >>> uniform((2,), Stream(0, "example"), low=2.0, high=2.0).tolist()
     [2.0, 2.0]
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
@@ -136,14 +136,14 @@ def uniform(shape: Shape, draw: Draw, *, low: float = -0.05, high: float = 0.05)
     return low + (high - low) * draw.uniform(shape)
 
 
-def normal(shape: Shape, draw: Draw, *, std: float = 0.05, mean: float = 0.0) -> Values:
+def normal(shape: Shape, draw: Stream, *, std: float = 0.05, mean: float = 0.0) -> Values:
     """Return normal numbers: w ~ N(mean, std^2).
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the parameter.
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
     std : float
         Standard deviation, at least 0.
@@ -162,7 +162,7 @@ def normal(shape: Shape, draw: Draw, *, std: float = 0.05, mean: float = 0.0) ->
 
     Examples
     --------
-    >>> normal((2,), Draw(0, "example"), std=0.0, mean=3.0).tolist()
+    >>> normal((2,), Stream(0, "example"), std=0.0, mean=3.0).tolist()
     [3.0, 3.0]
     """
     if not (std >= 0.0 and math.isfinite(std)):
@@ -170,7 +170,7 @@ def normal(shape: Shape, draw: Draw, *, std: float = 0.05, mean: float = 0.0) ->
     return mean + std * draw.normal(shape)
 
 
-def lecun_uniform(shape: Shape, draw: Draw) -> Values:
+def lecun_uniform(shape: Shape, draw: Stream) -> Values:
     """Return uniform numbers of variance 1 / fan_in: w ~ U[-a, a) with a = sqrt(3 / fan_in).
 
     Keeps the variance of a linear layer's outputs at that of its inputs: LeCun, Bottou, Orr and
@@ -180,7 +180,7 @@ def lecun_uniform(shape: Shape, draw: Draw) -> Values:
     ----------
     shape : tuple of int
         (out, in), or (n,).
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
 
     Returns
@@ -190,13 +190,13 @@ def lecun_uniform(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> bool((abs(lecun_uniform((8, 3), Draw(0, "example"))) <= 1.0).all())
+    >>> bool((abs(lecun_uniform((8, 3), Stream(0, "example"))) <= 1.0).all())
     True
     """
     return _uniform(shape, draw, 1.0 / _fans(shape)[0])
 
 
-def lecun_normal(shape: Shape, draw: Draw) -> Values:
+def lecun_normal(shape: Shape, draw: Stream) -> Values:
     """Return normal numbers of variance 1 / fan_in: w ~ N(0, 1 / fan_in).
 
     LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998. For `selu`: Klambauer et al.,
@@ -206,7 +206,7 @@ def lecun_normal(shape: Shape, draw: Draw) -> Values:
     ----------
     shape : tuple of int
         (out, in), or (n,).
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
 
     Returns
@@ -216,13 +216,13 @@ def lecun_normal(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> lecun_normal((8, 3), Draw(0, "example")).shape
+    >>> lecun_normal((8, 3), Stream(0, "example")).shape
     (8, 3)
     """
     return _normal(shape, draw, 1.0 / _fans(shape)[0])
 
 
-def glorot_uniform(shape: Shape, draw: Draw) -> Values:
+def glorot_uniform(shape: Shape, draw: Stream) -> Values:
     """Return uniform numbers of variance 2 / (fan_in + fan_out): U[-a, a), a = sqrt(6 / (fan_in + fan_out)).
 
     A compromise between keeping the variance of outputs and of gradients: Glorot and Bengio,
@@ -232,7 +232,7 @@ def glorot_uniform(shape: Shape, draw: Draw) -> Values:
     ----------
     shape : tuple of int
         (out, in), or (n,).
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
 
     Returns
@@ -242,13 +242,13 @@ def glorot_uniform(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> bool((abs(glorot_uniform((4, 2), Draw(0, "example"))) <= 1.0).all())
+    >>> bool((abs(glorot_uniform((4, 2), Stream(0, "example"))) <= 1.0).all())
     True
     """
     return _uniform(shape, draw, 2.0 / sum(_fans(shape)))
 
 
-def glorot_normal(shape: Shape, draw: Draw) -> Values:
+def glorot_normal(shape: Shape, draw: Stream) -> Values:
     """Return normal numbers of variance 2 / (fan_in + fan_out).
 
     Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
@@ -258,7 +258,7 @@ def glorot_normal(shape: Shape, draw: Draw) -> Values:
     ----------
     shape : tuple of int
         (out, in), or (n,).
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
 
     Returns
@@ -268,13 +268,13 @@ def glorot_normal(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> glorot_normal((4, 2), Draw(0, "example")).shape
+    >>> glorot_normal((4, 2), Stream(0, "example")).shape
     (4, 2)
     """
     return _normal(shape, draw, 2.0 / sum(_fans(shape)))
 
 
-def he_uniform(shape: Shape, draw: Draw) -> Values:
+def he_uniform(shape: Shape, draw: Stream) -> Values:
     """Return uniform numbers of variance 2 / fan_in: w ~ U[-a, a) with a = sqrt(6 / fan_in).
 
     For `relu`, which halves the second moment of its input: He, Zhang, Ren and Sun, "Delving deep
@@ -284,7 +284,7 @@ def he_uniform(shape: Shape, draw: Draw) -> Values:
     ----------
     shape : tuple of int
         (out, in), or (n,).
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
 
     Returns
@@ -294,13 +294,13 @@ def he_uniform(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> bool((abs(he_uniform((2, 6), Draw(0, "example"))) <= 1.0).all())
+    >>> bool((abs(he_uniform((2, 6), Stream(0, "example"))) <= 1.0).all())
     True
     """
     return _uniform(shape, draw, 2.0 / _fans(shape)[0])
 
 
-def he_normal(shape: Shape, draw: Draw) -> Values:
+def he_normal(shape: Shape, draw: Stream) -> Values:
     """Return normal numbers of variance 2 / fan_in: w ~ N(0, 2 / fan_in).
 
     He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015, eq. 10.
@@ -309,7 +309,7 @@ def he_normal(shape: Shape, draw: Draw) -> Values:
     ----------
     shape : tuple of int
         (out, in), or (n,).
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
 
     Returns
@@ -319,13 +319,13 @@ def he_normal(shape: Shape, draw: Draw) -> Values:
 
     Examples
     --------
-    >>> he_normal((2, 6), Draw(0, "example")).shape
+    >>> he_normal((2, 6), Stream(0, "example")).shape
     (2, 6)
     """
     return _normal(shape, draw, 2.0 / _fans(shape)[0])
 
 
-def orthogonal(shape: Shape, draw: Draw, *, gain: float = 1.0) -> Values:
+def orthogonal(shape: Shape, draw: Stream, *, gain: float = 1.0) -> Values:
     """Return a random orthogonal matrix: W W^T = gain^2 I, or W^T W where there are more rows than columns.
 
     Q of the QR decomposition of a normal matrix, with the columns' signs set by those of R's
@@ -337,7 +337,7 @@ def orthogonal(shape: Shape, draw: Draw, *, gain: float = 1.0) -> Values:
     ----------
     shape : tuple of int
         (out, in); (n,) gives a random vector of length `gain`; (K, out, in) K matrices.
-    draw : Draw
+    draw : Stream
         Where the numbers come from.
     gain : float
         Factor of the result.
@@ -354,7 +354,7 @@ def orthogonal(shape: Shape, draw: Draw, *, gain: float = 1.0) -> Values:
 
     Examples
     --------
-    >>> w = orthogonal((2, 3), Draw(0, "example"))
+    >>> w = orthogonal((2, 3), Stream(0, "example"))
     >>> (w @ w.T).round(12).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
@@ -375,10 +375,10 @@ def _fans(shape: Shape) -> tuple[int, int]:
     return shape[-1], shape[-2] if len(shape) > 1 else shape[-1]
 
 
-def _uniform(shape: Shape, draw: Draw, variance: float) -> Values:
+def _uniform(shape: Shape, draw: Stream, variance: float) -> Values:
     limit = math.sqrt(3.0 * variance)
     return uniform(shape, draw, low=-limit, high=limit)
 
 
-def _normal(shape: Shape, draw: Draw, variance: float) -> Values:
+def _normal(shape: Shape, draw: Stream, variance: float) -> Values:
     return normal(shape, draw, std=math.sqrt(variance))

@@ -17,7 +17,7 @@ import numpy as np
 from anyback import initializers
 from anyback.arrays import Array, namespace
 from anyback.lookup import lookup
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 
 __all__ = ["Layout", "Parameter", "Parameters"]
 
@@ -195,7 +195,7 @@ def _initial(parts: tuple[_Part, ...], seed: int) -> np.ndarray:
 
 def _initial_part(part: _Part, seed: int) -> np.ndarray:
     f = lookup("initializer", part.spec.initializer, initializers)
-    drawn = np.asarray(f(part.spec.shape, Draw(seed, Purpose.WEIGHTS, part.name)), dtype=np.float64)
+    drawn = np.asarray(f(part.spec.shape, Stream(seed, Purpose.WEIGHTS, part.name)), dtype=np.float64)
     if drawn.shape != part.spec.shape:
         raise ValueError(f"initializer of {part.name} must give shape {part.spec.shape}, got {drawn.shape}")
     return drawn

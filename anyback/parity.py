@@ -16,7 +16,7 @@ from anyback.layers import Layer
 from anyback.optimizers._base import Optimizer
 from anyback.parameters import Layout
 from anyback.pytree import tree_map
-from anyback.random import Draw, Purpose, micro_batch_word
+from anyback.random import Purpose, Stream, step_seed
 from anyback.training.bound_model import BoundModel
 from anyback.training.hooks import NaNGuard
 from anyback.training.inputs import Scaler, positive
@@ -299,7 +299,7 @@ class _Replica:
         """Do step `t`; return the recorded values and the state after it."""
         recorder, backend = _Recorder(self.backend, reference), self.backend
         w, slots, stats = tree_map(backend.asarray, state)
-        sums, seed = {"loss": 0.0, "weight": 0.0}, micro_batch_word(self.seed, t - 1)
+        sums, seed = {"loss": 0.0, "weight": 0.0}, step_seed(self.seed, t - 1)
         at = None if rows is None else backend.indices(rows)
         step = probed(self.model.step, recorder, self.model.loss.name, self.optimizer)
         with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are looked for
@@ -349,7 +349,7 @@ def _rows(samples: int, batch_size: int | None, seed: int, step: int) -> np.ndar
     epoch, batch = divmod(step, math.ceil(samples / size))
     if size == samples:
         return None
-    return Draw(seed, Purpose.SHUFFLE, epoch).permutation(samples)[batch * size : (batch + 1) * size]
+    return Stream(seed, Purpose.SHUFFLE, epoch).permutation(samples)[batch * size : (batch + 1) * size]
 
 
 def _difference(

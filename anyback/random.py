@@ -1,10 +1,10 @@
-"""The one source of random draws: the same numbers on every backend.
+"""Random numbers: the same for a seed on every backend.
 
 Weights, shuffles and splits are drawn on the host from the counter-based generator Philox-4x64-10
 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011). Only its raw
-64-bit words are used, which NumPy promises to keep; every conversion is ours. Dropout masks are
-drawn where the network runs, by a keyed 32-bit integer hash in plain array operations, so that
-they too are the same bits everywhere. docs/draws.md says all of it, with a table of known answers.
+64-bit words are used, which NumPy guarantees to keep; every conversion is ours. Dropout masks are
+drawn on the device of the network, by a keyed 32-bit integer hash in plain array operations, so that
+they too have the same bits everywhere. docs/draws.md specifies all of it, with a table of known answers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from anyback.arrays import Array
 
-__all__ = ["Draw", "Key", "Purpose", "micro_batch_word", "micro_batch_words"]
+__all__ = ["Key", "Purpose", "Stream", "step_seed", "step_seeds"]
 
 
 class Purpose(IntEnum):
-    """What a stream of draws is for: the second word of its key.
+    """What a stream of random numbers is for: the second word of the generator's key.
 
     Streams of different purposes never overlap, whatever the seed. The numbers are part of every
     published known answer: add new ones, never change one.
@@ -45,19 +45,19 @@ class Purpose(IntEnum):
 
 
 @dataclass(frozen=True, init=False)
-class Draw:
-    """A stream of random numbers on the host, named by a seed, a purpose and a path.
+class Stream:
+    """A stream of random numbers on the host, identified by a seed, a purpose and a path.
 
     The stream is ``Philox(key=[seed, purpose], counter=[0, 0, a, b]).random_raw`` where ``a`` and
-    ``b`` are the CRC-32 of the path, joined by dots, and of the path read backwards. A draw holds
-    no state: asking twice gives the same numbers, and different numbers need a different path.
+    ``b`` are the CRC-32 of the path, joined by dots, and of the path reversed. A stream has no state:
+    each call returns the same numbers, and other numbers need another path.
 
     Parameters
     ----------
     seed : int
         In [0, 2**64).
     purpose : int or str
-        A member of `Purpose`, any integer in [0, 2**32), or a name of one's own.
+        A member of `Purpose`, any integer in [0, 2**32), or any name.
     *path : str or int
         What the numbers are for: ``"0.weight"``, an epoch. ``("0", "weight")`` is ``"0.weight"``.
 
@@ -68,10 +68,10 @@ class Draw:
 
     Examples
     --------
-    >>> draw = Draw(0, Purpose.SHUFFLE, 3)
-    >>> draw.permutation(5).tolist()
+    >>> stream = Stream(0, Purpose.SHUFFLE, 3)
+    >>> stream.permutation(5).tolist()
     [1, 3, 0, 4, 2]
-    >>> bool((draw.uniform((2, 3)) == draw.uniform((2, 3))).all())
+    >>> bool((stream.uniform((2, 3)) == stream.uniform((2, 3))).all())
     True
     """
 
@@ -80,9 +80,9 @@ class Draw:
     path: str
 
     def __init__(self, seed: int, purpose: int | str, *path: str | int) -> None:
-        word = purpose if isinstance(purpose, str) else _integer("purpose", purpose, 32)
+        number = purpose if isinstance(purpose, str) else _integer("purpose", purpose, 32)
         object.__setattr__(self, "seed", _integer("seed", seed, 64))
-        object.__setattr__(self, "purpose", word)
+        object.__setattr__(self, "purpose", number)
         object.__setattr__(self, "path", ".".join(str(part) for part in path))
 
     def bits(self, n: int) -> NDArray[np.uint64]:
@@ -100,7 +100,7 @@ class Draw:
 
         Examples
         --------
-        >>> Draw(0, Purpose.WEIGHTS, "0.weight").bits(2).tolist()
+        >>> Stream(0, Purpose.WEIGHTS, "0.weight").bits(2).tolist()
         [9813234117217069896, 14860920267963454738]
         """
         a, b = _path_words(self.path)
@@ -122,14 +122,14 @@ class Draw:
 
         Examples
         --------
-        >>> Draw(0, Purpose.WEIGHTS, "0.weight").uniform(2).round(6).tolist()
+        >>> Stream(0, Purpose.WEIGHTS, "0.weight").uniform(2).round(6).tolist()
         [0.531976, 0.805612]
         """
         shape = (shape,) if isinstance(shape, SupportsIndex) else tuple(shape)
         return _uniform(self.bits(math.prod(shape))).reshape(shape)
 
     def normal(self, shape: int | tuple[int, ...]) -> NDArray[np.float64]:
-        """Return standard normal numbers by the transform of Box and Muller (1958).
+        """Return standard normal numbers by the Box-Muller transform (1958).
 
         With two uniforms u and v in [0, 1): r = sqrt(-2 log(1 - u)) and the pair r cos(2 pi v),
         r sin(2 pi v). As 1 - u lies in (0, 1] the logarithm is always finite.
@@ -142,12 +142,12 @@ class Draw:
         Returns
         -------
         array of float64
-            Filled in row-major order. The last digit may differ between machines, as their
+            Filled in row-major order. The last digit may differ between machines, because their
             logarithms and cosines do.
 
         Examples
         --------
-        >>> Draw(0, Purpose.WEIGHTS, "0.weight").normal(2).round(6).tolist()
+        >>> Stream(0, Purpose.WEIGHTS, "0.weight").normal(2).round(6).tolist()
         [0.42187, -1.157799]
         """
         shape = (shape,) if isinstance(shape, SupportsIndex) else tuple(shape)
@@ -169,11 +169,11 @@ class Draw:
         Returns
         -------
         array of int64, shape (n,)
-            Every integer of [0, n) once.
+            Each integer in [0, n) once.
 
         Examples
         --------
-        >>> Draw(7, Purpose.SPLIT).permutation(4).tolist()
+        >>> Stream(7, Purpose.SPLIT).permutation(4).tolist()
         [2, 3, 0, 1]
         """
         return np.argsort(self.bits(n), kind="stable").astype(np.int64, copy=False)
@@ -193,7 +193,7 @@ class Draw:
 
         Examples
         --------
-        >>> Draw(0, Purpose.DROPOUT).words(2).tolist() == micro_batch_words(0, 0, 2)
+        >>> Stream(0, Purpose.DROPOUT).words(2).tolist() == step_seeds(0, 0, 2)
         True
         """
         return _words(self.bits(n))
@@ -201,43 +201,43 @@ class Draw:
 
 @dataclass(frozen=True)
 class Key:
-    """A key of draws inside a training step, made of array operations only.
+    """The key of random numbers within a training step, drawn by array operations only.
 
-    Element i (counted in row-major order) of a draw is the hash
+    Element i, in row-major order, has the 32-bit hash
 
-        h = mix(mix(i ^ a) ^ word ^ b)
+        h = mix(mix(i ^ a) ^ step_seed ^ b)
 
-    of 32 bits, where ``a`` and ``b`` are the two words of the path (see `Draw`) and ``mix`` is
-    lowbias32 (Wellons, "Prospecting for hash functions", 2018).
+    where ``a`` and ``b`` are the two words of the path (see `Stream`) and ``mix`` is lowbias32
+    (Wellons, "Prospecting for hash functions", 2018).
 
     Parameters
     ----------
-    word : int or array of int32
-        The word of the micro-batch, from `micro_batch_word`: in [-2**31, 2**31), or an array of
-        the backend, of shape () or, with one word for each of K networks, of shape (K, 1, 1).
+    step_seed : int or array of int32
+        Seed of the micro-batch, from the function `step_seed`: in [-2**31, 2**31), or an array of the
+        backend, of shape () or, with one seed for each of K networks, of shape (K, 1, 1).
     path : str
-        The layer that draws: ``"0"``, ``"0.inner"``.
+        Path of the layer: ``"0"``, ``"0.inner"``.
 
     Raises
     ------
     ValueError
-        If `word` is a Python integer outside the 32-bit range.
+        If `step_seed` is a Python integer outside the 32-bit range.
 
     Examples
     --------
     >>> import numpy as np
-    >>> key = Key(micro_batch_word(seed=0, n=0)).at("1")
-    >>> key.keep(0.5, (2, 6), np).astype(int).tolist()
+    >>> key = Key(step_seed(seed=0, n=0)).at("1")
+    >>> key.bernoulli(0.5, (2, 6), np).astype(int).tolist()
     [[1, 1, 0, 0, 0, 0], [0, 1, 0, 1, 0, 1]]
     """
 
-    word: int | Array
+    step_seed: int | Array
     path: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a word that an int32 array could not be combined with."""
-        if isinstance(self.word, int) and not -(2**31) <= self.word < 2**31:
-            raise ValueError(f"word must be an integer in [-2**31, 2**31), got {self.word}")
+        """Refuse a seed that cannot be combined with an int32 array."""
+        if isinstance(self.step_seed, int) and not -(2**31) <= self.step_seed < 2**31:
+            raise ValueError(f"step_seed must be an integer in [-2**31, 2**31), got {self.step_seed}")
 
     def at(self, name: str | int) -> Key:
         """Return the key of a part: the path extended by `name`.
@@ -250,27 +250,27 @@ class Key:
         Returns
         -------
         Key
-            With the same word.
+            With the same seed.
 
         Examples
         --------
         >>> Key(5).at(0).at("inner")
-        Key(word=5, path='0.inner')
+        Key(step_seed=5, path='0.inner')
         """
-        return Key(self.word, f"{self.path}.{name}" if self.path else str(name))
+        return Key(self.step_seed, f"{self.path}.{name}" if self.path else str(name))
 
-    def keep(self, probability: float, shape: tuple[int, ...], xp: Any, device: Any = None) -> Array:
-        """Return which elements to keep: each with `probability`, independently.
+    def bernoulli(self, probability: float, shape: tuple[int, ...], xp: Any, device: Any = None) -> Array:
+        """Return independent booleans that are True with `probability`.
 
-        Element i is kept iff its hash, as a signed integer, is below
-        ``floor(probability * 2**32) - 2**31``; the mask is bit-identical on every library.
+        Element i is True if its hash, as a signed integer, is below
+        ``floor(probability * 2**32) - 2**31``; the result is bit-identical on every library.
 
         Parameters
         ----------
         probability : float
-            In [0, 1]: 0 keeps none, 1 keeps all.
+            In [0, 1]: with 0 all are False, with 1 all are True.
         shape : tuple of int
-            Shape of one network's elements, such as (B, n).
+            Shape for one network, such as (B, n).
         xp : module
             Namespace to draw in.
         device : object, optional
@@ -279,7 +279,7 @@ class Key:
         Returns
         -------
         array of bool
-            Of `shape`, or K times that with K words; each network's part equals its solo draw.
+            Of `shape`, or (K, *shape) with K seeds; each network has what it would draw alone.
 
         Raises
         ------
@@ -289,7 +289,7 @@ class Key:
         Examples
         --------
         >>> import numpy as np
-        >>> int(Key(5, "0").keep(0.8, (100, 100), np).sum())
+        >>> int(Key(5, "0").bernoulli(0.8, (100, 100), np).sum())
         7991
         """
         if not 0.0 <= probability <= 1.0:
@@ -298,32 +298,40 @@ class Key:
         if n > 2**31:
             raise ValueError(f"shape must have at most 2**31 elements, got {shape}")
         a, b = _path_words(self.path)
-        # Flat throughout: no axis of a word can meet the wrong axis of a shape, and NumPy turns
-        # arrays without axes into scalars, which warn when they wrap around.
+        # Flat throughout: an axis of the seeds cannot broadcast with the wrong axis of a shape, and NumPy
+        # turns arrays without axes into scalars, which warn when they wrap around.
         h = xp.arange(n, dtype=xp.int32, device=device)
         h ^= _signed(a)
         h = _mix(h)
-        if isinstance(self.word, int):
-            h ^= self.word ^ _signed(b)
+        if isinstance(self.step_seed, int):
+            h ^= self.step_seed ^ _signed(b)
         else:
-            if self.word.ndim:
-                shape = (self.word.shape[0], *shape)
-            h = h ^ (xp.reshape(xp.astype(self.word, xp.int32, copy=False), (-1, 1)) ^ _signed(b))
+            if self.step_seed.ndim:
+                shape = (self.step_seed.shape[0], *shape)
+            h = h ^ (xp.reshape(xp.astype(self.step_seed, xp.int32, copy=False), (-1, 1)) ^ _signed(b))
         h = _mix(h)
         limit = math.floor(probability * 2.0**32) - 2**31
-        kept = h < limit if limit < 2**31 else h <= 2**31 - 1
-        return xp.reshape(kept, shape)
+        drawn = h < limit if limit < 2**31 else h <= 2**31 - 1
+        return xp.reshape(drawn, shape)
+
+    # Names of earlier versions, here and at the end of the module, for layers and loops of users.
+    keep = bernoulli
+
+    @property
+    def word(self) -> int | Array:
+        """The seed of the step."""
+        return self.step_seed
 
 
-def micro_batch_word(seed: int, n: int) -> int:
-    """Return the word of micro-batch `n`: entry `n` of ``Draw(seed, Purpose.DROPOUT).words``.
+def step_seed(seed: int, n: int) -> int:
+    """Return the seed of micro-batch `n`: entry `n` of ``Stream(seed, Purpose.DROPOUT).words``.
 
     Parameters
     ----------
     seed : int
         In [0, 2**64).
     n : int
-        Number of micro-batches trained on before; reached directly, whatever its size.
+        Number of micro-batches trained on before; a large number takes no longer than a small one.
 
     Returns
     -------
@@ -332,14 +340,14 @@ def micro_batch_word(seed: int, n: int) -> int:
 
     Examples
     --------
-    >>> micro_batch_word(0, 1000) == micro_batch_words(0, 998, 1002)[2]
+    >>> step_seed(0, 1000) == step_seeds(0, 998, 1002)[2]
     True
     """
-    return micro_batch_words(seed, n, n + 1)[0]
+    return step_seeds(seed, n, n + 1)[0]
 
 
-def micro_batch_words(seed: int, start: int, stop: int) -> list[int]:
-    """Return the words of the micro-batches ``range(start, stop)``, as `micro_batch_word` would.
+def step_seeds(seed: int, start: int, stop: int) -> list[int]:
+    """Return the seeds of the micro-batches ``range(start, stop)``, as `step_seed` would.
 
     Parameters
     ----------
@@ -360,20 +368,20 @@ def micro_batch_words(seed: int, start: int, stop: int) -> list[int]:
 
     Examples
     --------
-    >>> len(micro_batch_words(0, 10, 15))
+    >>> len(step_seeds(0, 10, 15))
     5
     """
     if not 0 <= start <= stop:
         raise ValueError(f"micro-batches must be a range with 0 <= start <= stop, got {start}, {stop}")
-    # Philox makes four words of each value of its counter.
+    # Philox makes four words from each value of its counter.
     block, skip = divmod(start, 4)
     philox = _philox(_integer("seed", seed, 64), Purpose.DROPOUT, block, 0, 0)
-    words: list[int] = _words(philox.random_raw(skip + stop - start)[skip:]).tolist()
-    return words
+    seeds: list[int] = _words(philox.random_raw(skip + stop - start)[skip:]).tolist()
+    return seeds
 
 
 def _integer(name: str, value: Any, width: int) -> int:
-    """Return `value` as a Python integer of `width` bits, or say what is wrong with it."""
+    """Return `value` as a Python integer of `width` bits."""
     try:
         number = -1 if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
@@ -384,14 +392,14 @@ def _integer(name: str, value: Any, width: int) -> int:
 
 
 def _path_words(path: str) -> tuple[int, int]:
-    """Return two unsigned words of 32 bits that name a path (``hash`` differs between processes)."""
-    text = path.encode()
-    return zlib.crc32(text), zlib.crc32(text[::-1])
+    """Return two unsigned 32-bit words for a path (``hash`` differs between processes)."""
+    data = path.encode()
+    return zlib.crc32(data), zlib.crc32(data[::-1])
 
 
 def _philox(seed: int, purpose: int | str, block: int, a: int, b: int) -> np.random.Philox:
-    """Return the generator of a stream from its counter `block` on."""
-    # Names lie above all integers, so that they meet no member of Purpose.
+    """Return the generator of a stream that begins at `block` of its counter."""
+    # Names are mapped above all integers, so that none equals a member of Purpose.
     word = zlib.crc32(purpose.encode()) + 2**32 if isinstance(purpose, str) else purpose
     key = np.asarray([seed, word], dtype=np.uint64)
     counter = np.asarray([block, 0, a, b], dtype=np.uint64)
@@ -399,7 +407,7 @@ def _philox(seed: int, purpose: int | str, block: int, a: int, b: int) -> np.ran
 
 
 def _uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return the upper 53 bits of each word as a number in [0, 1)."""
+    """Return numbers in [0, 1) from the upper 53 bits of each word."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
@@ -409,15 +417,15 @@ def _words(bits: NDArray[np.uint64]) -> NDArray[np.int32]:
 
 
 def _signed(word: int) -> int:
-    """Return an unsigned word of 32 bits as the signed integer of the same bits."""
+    """Return the signed integer with the same bits as an unsigned 32-bit word."""
     return word - 2**32 if word >= 2**31 else word
 
 
 def _mix(x: Array) -> Array:
-    """Return lowbias32 of int32 words; `x` must be the caller's own array, it is overwritten.
+    """Return lowbias32 of int32 words in place: `x` is overwritten.
 
-    Torch has no unsigned arithmetic, so the logical shifts are arithmetic ones with their sign
-    bits masked away. Products wrap around.
+    Torch has no unsigned arithmetic, so the logical shifts are arithmetic shifts with the sign bits
+    masked out. Products wrap around.
     """
     x ^= (x >> 16) & 0xFFFF
     x *= 0x7FEB352D
@@ -425,3 +433,7 @@ def _mix(x: Array) -> Array:
     x *= 0x846CA68B - 2**32
     x ^= (x >> 16) & 0xFFFF
     return x
+
+
+Draw = Stream
+micro_batch_word, micro_batch_words = step_seed, step_seeds

@@ -22,7 +22,7 @@ from textbook import backend, save
 import anyback as ab
 from anyback.callbacks import Lambda
 from anyback.parameters import Layout
-from anyback.random import Draw
+from anyback.random import Stream
 
 xp, n = backend.namespace, 512
 (x, y), _ = ab.datasets.digits()
@@ -74,7 +74,7 @@ groups, batches = 4, 250
 variances, clouds, shares = {}, {}, []
 print("\n  B   variance  B * variance  as expected  uphill  within 2 s.e.  largest")
 for size in (1, 4, 16, 64, 256):
-    rows = (Draw(0, "batches", size).uniform((groups * batches, size)) * n).astype(int)
+    rows = (Stream(0, "batches", size).uniform((groups * batches, size)) * n).astype(int)
     counts = np.stack([np.bincount(batch, minlength=n) for batch in rows])  # of each sample in each batch
     estimates = backend.to_numpy(xp.matmul(backend.asarray(counts / size), single))
     variances[size] = np.sum((estimates - g) ** 2) / len(estimates)

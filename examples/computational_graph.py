@@ -19,7 +19,7 @@ from textbook import backend, save
 
 import anyback as ab
 from anyback.graph import dot, draw, gradients, inputs, lift
-from anyback.random import Draw
+from anyback.random import Stream
 
 
 def numbers(**values):
@@ -106,7 +106,7 @@ print("  dx =", backend.to_numpy(found[x]).round(3).tolist())
 # for every row of the matrix, 256 unit vectors at a time; what a minibatch would need is beyond any memory.
 
 n, batch, xp = 4096, 100, backend.namespace
-wide = backend.asarray(Draw(0, "wide").normal((batch, n)))
+wide = backend.asarray(Stream(0, "wide").normal((batch, n)))
 one = wide[0, :]
 _, vjp = ab.activations.relu(one)
 nonzero = on_diagonal = 0
@@ -115,7 +115,7 @@ for start in range(0, n, 256):
     nonzero += np.count_nonzero(rows)
     on_diagonal += np.count_nonzero(np.diagonal(rows, start))
 
-upstream = backend.asarray(Draw(0, "upstream").normal((batch, n)))
+upstream = backend.asarray(Stream(0, "upstream").normal((batch, n)))
 _, vjp = ab.activations.relu(wide)
 by_hand = backend.to_numpy(upstream) * (backend.to_numpy(wide) > 0)
 print(f"\nReLU of {n} numbers        numbers         bytes")

@@ -20,7 +20,7 @@ from textbook import backend, save
 
 import anyback as ab
 from anyback.parameters import Layout
-from anyback.random import Draw
+from anyback.random import Stream
 from anyback.solvers import numerical_gradient
 
 # %%
@@ -53,7 +53,7 @@ def problem(width, inputs):
     model, _ = ab.MLP([width], 1, activation="tanh").bind((inputs,))
     layout = Layout(model.specs())
     w, none = (backend.asarray(part) for part in layout.initial(seed=0))
-    host = Draw(0, "derivative").normal((32, inputs))
+    host = Stream(0, "derivative").normal((32, inputs))
     x, target = backend.asarray(host), backend.asarray(host[:, :1] * host[:, 1:2])
 
     def loss(w):

@@ -19,7 +19,7 @@ from textbook import backend, save
 
 import anyback as ab
 from anyback.parameters import Layout
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 
 xp = backend.namespace
 (x, y), (x_test, y_test) = ab.datasets.digits()
@@ -95,7 +95,7 @@ def training_step(w, rows, lr):
 
 losses = []
 for epoch in range(epochs):
-    order = backend.indices(Draw(0, Purpose.SHUFFLE, epoch).permutation(len(x)))
+    order = backend.indices(Stream(0, Purpose.SHUFFLE, epoch).permutation(len(x)))
     for start in range(0, len(x), batch_size):
         w, loss = training_step(w, order[start : min(start + batch_size, len(x))], lr)
         losses.append(float(loss))

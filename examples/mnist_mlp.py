@@ -20,7 +20,7 @@ from textbook import backend, full, save
 
 import anyback as ab
 from anyback import plots
-from anyback.random import Draw
+from anyback.random import Stream
 
 # %%
 # The pictures
@@ -61,7 +61,7 @@ epochs = 20 * every
 runs = []
 
 for seed in range(3):
-    order = Draw(seed, "split").permutation(len(x))
+    order = Stream(seed, "split").permutation(len(x))
     learn, watch, keep = np.split(order, [training, training + validation])
     mlp = ab.MLP([32, 64, 128], 10, activation="relu", initializer="glorot_uniform")
     trainer = ab.Trainer(

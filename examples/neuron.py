@@ -20,7 +20,7 @@ from textbook import backend, save
 
 import anyback as ab
 from anyback.parameters import Layout
-from anyback.random import Draw
+from anyback.random import Stream
 
 xp = backend.namespace
 
@@ -48,9 +48,9 @@ print(f"dy/dw = ({float(dw[0]):.4f}, {float(dw[1]):.4f}), dy/dx = ({float(dx[0])
 
 network, _ = ab.MLP([4, 4], 1, activation="sigmoid").bind((3,))
 layout = Layout(network.specs())
-params = layout.params(backend.asarray(Draw(0, "weights").normal(layout.size)), None)
+params = layout.params(backend.asarray(Stream(0, "weights").normal(layout.size)), None)
 (W1, b1), (W2, b2), (W3, b3) = ((params[i]["weight"], params[i]["bias"]) for i in "024")
-x = backend.asarray(Draw(0, "samples").normal((5, 3)))
+x = backend.asarray(Stream(0, "samples").normal((5, 3)))
 
 
 def sigmoid(z):

@@ -16,7 +16,7 @@ from textbook import backend, save
 import anyback as ab
 from anyback import plots
 from anyback.parameters import Layout
-from anyback.random import Draw
+from anyback.random import Stream
 
 xp = backend.namespace
 optimizers = {name: getattr(ab.optimizers, name)() for name in ab.optimizers.__all__}
@@ -28,7 +28,7 @@ optimizers = {name: getattr(ab.optimizers, name)() for name in ab.optimizers.__a
 # counts 0.9 times as much as the next. Gradients that agree add up to 1 / (1 - 0.9) = 10 times one of them,
 # those that change sign at every step to 1 / (1 + 0.9), about half.
 
-gradients = Draw(0, "gradients").normal((10, 3))
+gradients = Stream(0, "gradients").normal((10, 3))
 opt, w = ab.Momentum(), backend.asarray(np.zeros(3))
 slots = opt.init(w)
 for t, g in enumerate(gradients, 1):
@@ -96,7 +96,7 @@ def saddle(w):
 model, _ = ab.MLP([32], 10).bind((64,))
 layout = Layout(model.specs())
 weights, stats = layout.initial(seed=0)
-orders = np.concatenate([Draw(0, "batches", epoch).permutation(len(x))[:1408] for epoch in range(6)])
+orders = np.concatenate([Stream(0, "batches", epoch).permutation(len(x))[:1408] for epoch in range(6)])
 parts = [*orders.reshape(-1, 64), slice(None)]
 batches = [(backend.asarray(x[rows], "float64"), backend.asarray(y[rows])) for rows in parts]
 

@@ -18,10 +18,10 @@ from textbook import backend, save
 import anyback as ab
 from anyback import plots
 from anyback.callbacks import EarlyStopping
-from anyback.random import Draw
+from anyback.random import Stream
 
 (x, right), test = ab.datasets.digits()
-u, v = Draw(0, "labels").uniform((2, len(right)))
+u, v = Stream(0, "labels").uniform((2, len(right)))
 y = np.where(u < 0.2, (right + 1 + np.floor(9 * v).astype("int64")) % 10, right)
 validation = x[-359:], y[-359:]  # as unreliable as the rest: nobody knows which labels are wrong
 

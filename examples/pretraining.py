@@ -19,7 +19,7 @@ from textbook import backend, full, save
 
 import anyback as ab
 from anyback.activations import sigmoid
-from anyback.random import Draw
+from anyback.random import Stream
 
 (x, y), test = ab.datasets.digits()
 units, depth, batch_size = 64, 4, 64
@@ -66,13 +66,13 @@ def step(machine, speed, v, u, momentum):
 
 def learn(v, layer, epochs=15):
     n, pixels = v.shape[0] // batch_size * batch_size, v.shape[1]
-    start = 0.01 * Draw(0, "machine", layer).normal((units, pixels)), np.zeros(pixels), np.zeros(units)
+    start = 0.01 * Stream(0, "machine", layer).normal((units, pixels)), np.zeros(pixels), np.zeros(units)
     machine, speed = [backend.asarray(a) for a in start], [backend.asarray(0.0 * a) for a in start]
     errors = []
     for epoch in range(epochs):
         momentum = 0.5 if epoch < 5 else 0.9
-        order = Draw(0, "order", layer, epoch).permutation(v.shape[0])[:n].reshape(-1, batch_size)
-        u = Draw(0, "gibbs", layer, epoch).uniform((*order.shape, units))
+        order = Stream(0, "order", layer, epoch).permutation(v.shape[0])[:n].reshape(-1, batch_size)
+        u = Stream(0, "gibbs", layer, epoch).uniform((*order.shape, units))
         errors.append(0.0)
         for i, rows in enumerate(order):
             batch = backend.asarray(v[rows]), backend.asarray(u[i])

@@ -17,7 +17,7 @@ from textbook import backend, save
 import anyback as ab
 from anyback import schedules
 from anyback.parameters import Layout
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 
 # %%
 # The noise floor
@@ -32,7 +32,7 @@ from anyback.random import Draw, Purpose
 
 rates = {f"Constant({lr})": schedules.Constant(lr) for lr in (0.5, 0.1, 0.02)}
 rates["InverseTime(1, 1)"] = schedules.InverseTime(1.0, decay=1.0)
-samples = Draw(0, "samples").normal((500, 2000))
+samples = Stream(0, "samples").normal((500, 2000))
 sgd, w = ab.SGD(), backend.asarray(np.full((4, 2000), 5.0))
 squares = {}
 for t, x in enumerate(samples, 1):
@@ -59,8 +59,8 @@ print(f"InverseTime(1, 1) against the mean of the 500 numbers: largest differenc
 
 epochs, size, top = 20, 32, 0.2
 (x, y), (x_test, y_test) = ab.datasets.digits()
-noisy = Draw(0, "noisy").uniform(len(y)) < 0.1
-y = np.where(noisy, Draw(0, "labels").permutation(len(y)) % 10, y)
+noisy = Stream(0, "noisy").uniform(len(y)) < 0.1
+y = np.where(noisy, Stream(0, "labels").permutation(len(y)) % 10, y)
 updates = epochs * -(-len(x) // size)
 
 rates = {
@@ -100,7 +100,7 @@ def loss_and_gradient(w, x, y):
 opt, w = ab.Momentum(), backend.asarray(np.tile(w, (len(rates), 1)))
 slots, losses, t = opt.init(w), [], 0
 for epoch in range(epochs):
-    order = Draw(0, Purpose.SHUFFLE, epoch).permutation(len(x))
+    order = Stream(0, Purpose.SHUFFLE, epoch).permutation(len(x))
     for rows in np.split(order, range(size, len(x), size)):
         t += 1
         loss, g = loss_and_gradient(w, backend.asarray(x[rows], "float64"), backend.asarray(y[rows]))

@@ -15,7 +15,7 @@ import numpy as np
 from textbook import backend, save
 
 import anyback as ab
-from anyback.random import Draw
+from anyback.random import Stream
 
 # %%
 # Loops say what is meant
@@ -52,7 +52,7 @@ def reshape(x, columns):
 # Element-wise results are equal to the last bit; sums of products differ by rounding, because a fast product
 # adds in another order. The arithmetic is the same. What a loop pays for is Python's look at each number.
 
-xp, gates, draw = backend.namespace, ab.gates, Draw(0, "tensor operations")
+xp, gates, draw = backend.namespace, ab.gates, Stream(0, "tensor operations")
 (x, y), v, (a, b) = draw.normal((2, 400, 300)), draw.normal(300), draw.normal((2, 100, 100))
 trials = (
     ("relu", relu, ab.activations.relu, (x,)),

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from anyback.cli.task import Task
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 from anyback.tables import Table
 
 __all__ = ["Splits", "split_test"]
@@ -37,7 +37,7 @@ class Splits:
         validation_rows = None
         if validation:
             # The same purpose as in Trainer.fit: equal fractions select the same rows in both.
-            order = Draw(seed, Purpose.SPLIT).permutation(len(training[0]))
+            order = Stream(seed, Purpose.SPLIT).permutation(len(training[0]))
             size = _split_size("validation", validation, len(order))
             validation_rows = _take(training, order[:size])
             training = _take(training, order[size:])
@@ -63,7 +63,7 @@ def split_test(table: Table, fraction: float) -> tuple[Rows, Rows | None]:
         return rows, table.test
     if not fraction:
         return rows, None
-    order = Draw(0, Purpose.DATA).permutation(len(table.x))
+    order = Stream(0, Purpose.DATA).permutation(len(table.x))
     size = _split_size("test", fraction, len(order))
     return _take(rows, np.sort(order[size:])), _take(rows, np.sort(order[:size]))
 

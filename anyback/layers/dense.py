@@ -169,9 +169,9 @@ class Dropout(Layer):
         """Draw a mask from the key; a population's members draw what each would alone."""
         if self.rate == 0:
             return super().train(params, x, key)
-        shape = tuple(x.shape[-2:] if getattr(key.word, "ndim", 0) else x.shape)
+        shape = tuple(x.shape[-2:] if getattr(key.step_seed, "ndim", 0) else x.shape)
         xp = namespace(x)
-        scale = xp.astype(key.keep(1.0 - self.rate, shape, xp, device(x)), x.dtype)
+        scale = xp.astype(key.bernoulli(1.0 - self.rate, shape, xp, device(x)), x.dtype)
         scale *= 1.0 / (1.0 - self.rate)
         return x * scale, lambda dy, dx=True: ({}, dy * scale if dx else None), {}
 

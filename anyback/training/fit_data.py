@@ -12,7 +12,7 @@ import numpy as np
 from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.losses import Loss
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 from anyback.training.inputs import (
     Scaler,
     as_inputs,
@@ -193,7 +193,7 @@ class FitData:
 def _split(data: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
     """Return the training and the validation part; the seed determines which rows are in which."""
     x, y, weight = data
-    order = Draw(seed, Purpose.SPLIT).permutation(len(x))
+    order = Stream(seed, Purpose.SPLIT).permutation(len(x))
     size = round(len(x) * share)
     if not 0 < size < len(x):
         raise ValueError(f"validation_split={share} of {len(x)} samples leaves one part empty")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anyback.interrupt import Interrupt
-from anyback.random import micro_batch_word
+from anyback.random import step_seed
 from anyback.training.fit_data import HostData
 from anyback.training.trainer import Trainer
 
@@ -44,7 +44,7 @@ def full_batch(
         raise MemoryError(f"minimize needs all samples on {backend.name}, where they do not fit")
     state.scaler, state.fit_config = fit_data.spec.scaler, fit_data.config
     state.showing_best, state.best, trainer.busy = False, None, True
-    seed = micro_batch_word(trainer.seed, state.micro_batches)
+    seed = step_seed(trainer.seed, state.micro_batches)
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
         interrupt.check()

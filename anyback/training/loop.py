@@ -12,7 +12,7 @@ import numpy as np
 from anyback.arrays import Array
 from anyback.interrupt import Interrupt
 from anyback.optimizers import Optimizer
-from anyback.random import Draw, Purpose, micro_batch_word, micro_batch_words
+from anyback.random import Purpose, Stream, step_seed, step_seeds
 from anyback.training.bound_model import BoundModel
 from anyback.training.fit_data import FitData, HostData, chunks
 from anyback.training.hooks import Hooks
@@ -120,7 +120,7 @@ class Loop:
         data, size = self.data, self.data.batch_size
         order = np.arange(data.samples)
         if data.shuffle and data.batches > 1:
-            order = Draw(self.seed, Purpose.SHUFFLE, self.state.epoch).permutation(data.samples)
+            order = Stream(self.seed, Purpose.SHUFFLE, self.state.epoch).permutation(data.samples)
         if isinstance(data.data, HostData):
             starts = range(self.state.batch * size, data.samples, size)
             return self.backend.feed(data.data, (order[start : start + size] for start in starts))
@@ -129,7 +129,7 @@ class Loop:
     def _step_seeds(self) -> Sequence[int]:
         """Return the seed of each batch that is left of the epoch."""
         first = self.state.micro_batches
-        return micro_batch_words(self.seed, first, first + self.data.batches - self.state.batch)
+        return step_seeds(self.seed, first, first + self.data.batches - self.state.batch)
 
     def _next_batches(self, order: Any, seeds: Sequence[int]) -> list[tuple[Any, ...]]:
         """Return the arguments of the next steps: (rows, scalars, seed), or (data, None, scalars, seed).
@@ -203,7 +203,7 @@ class Loop:
 
     def gradient(self, rows: int) -> dict[str, np.ndarray]:
         """Return the gradient of the first `rows` training samples, by parameter."""
-        seed = micro_batch_word(self.seed, self.state.micro_batches)
+        seed = step_seed(self.seed, self.state.micro_batches)
         size = min(rows, self.data.samples)
         _, data, first = next(chunks(self.data.data, size, self.backend))
         model, state = self.model, self.state

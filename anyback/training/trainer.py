@@ -20,7 +20,7 @@ from anyback.layers import Layer
 from anyback.lookup import lookup
 from anyback.optimizers import Optimizer
 from anyback.parameters import Layout
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 from anyback.training.bound_model import BoundModel
 from anyback.training.fit_data import FitData
 from anyback.training.history import History
@@ -111,7 +111,7 @@ class Trainer:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         if isinstance(metrics, str) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics must be a sequence such as ['accuracy'], got {metrics!r}")
-        Draw(seed, Purpose.WEIGHTS)  # raises for a bad seed
+        Stream(seed, Purpose.WEIGHTS)  # raises for a bad seed
         self.dtype, self.seed = str(dtype), int(seed)
         self.standardize = truth("standardize", standardize)
         self.loss, self.metrics = loss, tuple(metrics)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from anyback import initializers
-from anyback.random import Draw, Key, Purpose, micro_batch_word, micro_batch_words
+from anyback.random import Key, Purpose, Stream, step_seed, step_seeds
 from benchmarks.turns import ROOT
 
 FILE = ROOT / "docs" / "draws.json"
@@ -84,32 +84,32 @@ def sha(x: np.ndarray, dtype: str) -> str:
 
 
 def bits(seed: str, purpose: int | str, path: str, n: int) -> dict[str, Any]:
-    x = Draw(int(seed), purpose, path).bits(n)
+    x = Stream(int(seed), purpose, path).bits(n)
     return {"first": [f"{word:016x}" for word in x[:4].tolist()], "sha256": sha(x, "<u8")}
 
 
 def uniform(seed: str, purpose: int | str, path: str, n: int) -> dict[str, Any]:
-    x = Draw(int(seed), purpose, path).uniform(n)
+    x = Stream(int(seed), purpose, path).uniform(n)
     return {"first": x[:4].tolist(), "sha256": sha(x, "<f8")}
 
 
 def permutation(seed: str, purpose: int | str, path: str, n: int) -> dict[str, Any]:
-    x = Draw(int(seed), purpose, path).permutation(n)
+    x = Stream(int(seed), purpose, path).permutation(n)
     return {"first": x[:10].tolist(), "sha256": sha(x, "<i8")}
 
 
 def words(seed: str, start: int, n: int) -> dict[str, Any]:
-    x = micro_batch_words(int(seed), start, start + n)
+    x = step_seeds(int(seed), start, start + n)
     return {"first": x[:4], "sha256": sha(np.asarray(x), "<i4")}
 
 
 def mask(seed: str, step: int, path: str, keep: float, shape: Sequence[int]) -> dict[str, Any]:
-    return masked(np.asarray(Key(micro_batch_word(int(seed), step), path).keep(keep, tuple(shape), np)))
+    return masked(np.asarray(Key(step_seed(int(seed), step), path).bernoulli(keep, tuple(shape), np)))
 
 
 def members(seeds: Sequence[str], step: int, path: str, keep: float, shape: Sequence[int]) -> dict[str, Any]:
-    column = np.asarray([micro_batch_word(int(seed), step) for seed in seeds], np.int32)
-    return masked(np.asarray(Key(column.reshape(-1, 1, 1), path).keep(keep, tuple(shape), np)))
+    column = np.asarray([step_seed(int(seed), step) for seed in seeds], np.int32)
+    return masked(np.asarray(Key(column.reshape(-1, 1, 1), path).bernoulli(keep, tuple(shape), np)))
 
 
 def masked(x: np.ndarray) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def uniform_weights(initializer: str, seed: str, path: str, shape: Sequence[int]
 
 
 def normal(seed: str, purpose: int | str, path: str, n: int) -> dict[str, Any]:
-    return near(Draw(int(seed), purpose, path).normal(n))
+    return near(Stream(int(seed), purpose, path).normal(n))
 
 
 def normal_weights(initializer: str, seed: str, path: str, shape: Sequence[int]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def near(x: np.ndarray) -> dict[str, Any]:
 
 def weights(initializer: str, seed: str, path: str, shape: Sequence[int]) -> np.ndarray:
     drawn: np.ndarray = getattr(initializers, initializer)(
-        tuple(shape), Draw(int(seed), Purpose.WEIGHTS, path)
+        tuple(shape), Stream(int(seed), Purpose.WEIGHTS, path)
     )
     return drawn
 

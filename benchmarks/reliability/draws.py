@@ -19,7 +19,7 @@ from unittest.mock import patch
 import numpy as np
 
 from anyback import random
-from anyback.random import Key, micro_batch_words
+from anyback.random import Key, step_seeds
 from benchmarks.reliability import Settings, outcome
 from benchmarks.reliability._answers import published, unlike
 
@@ -55,11 +55,11 @@ def levels(
     x = np.empty((len(SEEDS), MEMBERS, len(LAYERS), steps, rows, COLUMNS), np.uint8)
     with patch.object(random, "_mix", mix):
         for s, seed in enumerate(SEEDS):
-            given = np.asarray([micro_batch_words(seed + k, 0, steps) for k in range(MEMBERS)], np.int32)
+            given = np.asarray([step_seeds(seed + k, 0, steps) for k in range(MEMBERS)], np.int32)
             column = words(given).reshape(-1, 1, 1)
             for i, layer in enumerate(LAYERS):
                 key = Key(column, path(layer))
-                above = sum(~key.keep(j / LEVELS, (rows, COLUMNS), np) for j in range(1, LEVELS))
+                above = sum(~key.bernoulli(j / LEVELS, (rows, COLUMNS), np) for j in range(1, LEVELS))
                 x[s, :, i] = above.reshape(MEMBERS, steps, rows, COLUMNS)
     return x
 

@@ -23,7 +23,7 @@ import anyback as ab
 from anyback import activations, losses, optimizers, schedules
 from anyback.callbacks import Lambda
 from anyback.parameters import Layout
-from anyback.random import micro_batch_word
+from anyback.random import step_seed
 from anyback.training.step import TrainStep
 from benchmarks.reliability import Settings, outcome
 
@@ -172,7 +172,7 @@ def stacks(case: Case) -> None:
     program = TrainStep(model, layout, getattr(losses, case.loss).sums, {}, optimizer.update, **limits)
     drawn = [layout.initial(seed) for seed in range(MEMBERS)]
     w, stats = (np.stack(parts) for parts in zip(*drawn, strict=True))
-    words = np.asarray([micro_batch_word(seed, case.stop) for seed in range(MEMBERS)], np.int32)
+    words = np.asarray([step_seed(seed, case.stop) for seed in range(MEMBERS)], np.int32)
     mask, scalars, one = layout.decays(), optimizer.scalars(1, 0.01), np.asarray(1.0)
 
     together, stacked = program.objective(w, stats, (x, y, None), None, mask, words.reshape(-1, 1, 1))

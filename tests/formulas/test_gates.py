@@ -9,7 +9,7 @@ import pytest
 
 from anyback import gates, gradcheck
 from anyback.arrays import device, namespace
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 
 TWO = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 ONE = ("negative", "reciprocal", "square", "sqrt", "exp", "log")
@@ -40,7 +40,7 @@ MATRICES = [
 
 
 def positive(name, shape):
-    return 0.5 + Draw(1, Purpose.CHECK, name).uniform(shape)
+    return 0.5 + Stream(1, Purpose.CHECK, name).uniform(shape)
 
 
 def test_every_gate_is_tested_here():

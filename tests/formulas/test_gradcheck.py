@@ -12,12 +12,12 @@ from anyback import gates, layers, losses
 from anyback.arrays import namespace
 from anyback.gradcheck import GradientError, GradientReport, gradcheck
 from anyback.parameters import Layout
-from anyback.random import Draw, Key, Purpose
+from anyback.random import Key, Purpose, Stream
 from tests.conftest import require
 
 
 def normal(name, shape):
-    return Draw(2, Purpose.CHECK, name).normal(shape)
+    return Stream(2, Purpose.CHECK, name).normal(shape)
 
 
 X, Y = normal("x", (4, 3)), normal("y", (4, 3))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from anyback import initializers
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 
 SHAPE = (300, 200)
 
 
 def draw(path="0.weight"):
-    return Draw(3, Purpose.WEIGHTS, path)
+    return Stream(3, Purpose.WEIGHTS, path)
 
 
 def test_all_lists_every_function_here():

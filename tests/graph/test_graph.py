@@ -10,7 +10,7 @@ import pytest
 from anyback import activations, gates, losses
 from anyback.arrays import device, namespace
 from anyback.graph import Node, dot, draw, gradients, inputs, lift
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 from tests.conftest import require
 from tests.graph.circuits import NEURON, exp, maximum, on, relu, sigmoid, square, total
 
@@ -140,7 +140,7 @@ def random_graph(seed, values):
         *(lambda x, y: x / (y * y + 1.0), lambda x, y: x @ (y * 0.5), maximum),
     )
     gates_of_one = (sigmoid, lift(activations.tanh), lambda x: exp(-(x**2)), lambda x: 2.0 - x, relu)
-    draws = Draw(seed, Purpose.CHECK, "graph").uniform((12, 3)).tolist()
+    draws = Stream(seed, Purpose.CHECK, "graph").uniform((12, 3)).tolist()
     for kind, left, right in draws:
         x, y = (nodes[int(u * len(nodes))] for u in (left, right))
         choice = int(kind * (len(gates_of_two) + len(gates_of_one)))
@@ -151,7 +151,7 @@ def random_graph(seed, values):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_graphs_agree_with_differences(seed):
-    draw_ = Draw(seed, Purpose.CHECK, "values")
+    draw_ = Stream(seed, Purpose.CHECK, "values")
     values, way = draw_.normal((2, 3, 3, 3))
     leaves, f = random_graph(seed, values)
     found = gradients(f)

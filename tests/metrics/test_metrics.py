@@ -13,7 +13,7 @@ import pytest
 from anyback import metrics
 from anyback.arrays import device, namespace
 from anyback.metrics._base import Metric, metric
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 from tests.conftest import require
 
 CLASSES = [name for name in metrics.__all__ if getattr(metrics, name).targets == "labels"]
@@ -30,7 +30,7 @@ WEIGHT = np.asarray([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 def data(name, shape, seed=0):
     """Predictions, targets and weights for a metric, of random numbers."""
     *more, n, k = shape
-    draw = partial(Draw, seed, Purpose.CHECK)
+    draw = partial(Stream, seed, Purpose.CHECK)
     pred, weight = draw("pred").normal(shape), 0.5 + draw("weight").uniform((*more, n))
     if name in REALS:
         return pred, draw("target").normal(shape) + 0.5 * pred, weight
@@ -170,7 +170,7 @@ def test_metrics_of_reals(name, plain, weighted):
 
 def far_targets(dtype):
     """Targets 1e4 +- 1 in `dtype`, predictions, and their R2 computed in double precision."""
-    draw = partial(Draw, 1, Purpose.CHECK)
+    draw = partial(Stream, 1, Purpose.CHECK)
     target = (1e4 + draw("target").normal((500, 1))).astype(dtype)
     pred = (target + 0.5 * draw("error").normal((500, 1))).astype(dtype)
     t, e = target.astype(np.float64), pred.astype(np.float64) - target

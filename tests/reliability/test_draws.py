@@ -11,7 +11,7 @@ import pytest
 
 import anyback as ab
 from anyback.arrays import device, namespace
-from anyback.random import Draw, Key, Purpose, micro_batch_word, micro_batch_words
+from anyback.random import Key, Purpose, Stream, step_seed, step_seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # the benchmarks are no part of the installed package
@@ -47,7 +47,7 @@ def test_an_altered_answer_is_found(kind):
 
 
 def words_of(entry):
-    return [micro_batch_word(int(seed), entry["step"]) for seed in entry.get("seeds", [entry.get("seed")])]
+    return [step_seed(int(seed), entry["step"]) for seed in entry.get("seeds", [entry.get("seed")])]
 
 
 @pytest.mark.parametrize("entry", [*MASKS, *PUBLISHED["masks of members"]], ids=lambda entry: entry["path"])
@@ -56,7 +56,7 @@ def test_masks_are_those_published_on_every_library(library, entry):
     words = library.array(np.reshape(words_of(entry), (-1, 1, 1)), np.int32)
     word = words if "seeds" in entry else words_of(entry)[0]
     shape = tuple(entry["shape"])
-    mask = Key(word, entry["path"]).keep(entry["keep"], shape, namespace(like), device(like))
+    mask = Key(word, entry["path"]).bernoulli(entry["keep"], shape, namespace(like), device(like))
     if library.has_values:
         found = _answers.masked(library.host(mask))
         assert found == {name: entry[name] for name in found}
@@ -71,7 +71,7 @@ def test_training_takes_the_samples_in_the_order_published(backend_name):
         model, "mean_squared_error", optimizer, backend=backend_name, dtype="float64", seed=int(split["seed"])
     )
     before = np.zeros(50)
-    part = Draw(int(split["seed"]), Purpose.SPLIT).permutation(50)
+    part = Stream(int(split["seed"]), Purpose.SPLIT).permutation(50)
     for epoch, entry in enumerate(orders):
         trainer.fit(np.eye(50), np.ones(50), epochs=epoch + 1, batch_size=1, validation_split=0.2, verbose=0)
         w = trainer.parameters()["0.weight"][0]
@@ -135,7 +135,7 @@ def page():
 @pytest.mark.parametrize("entry", PUBLISHED["bits"] + PUBLISHED["normal"], ids=lambda entry: entry["path"])
 def test_the_page_says_how_numbers_are_made(page, entry):
     seed, purpose, path, n = int(entry["seed"]), entry["purpose"], entry["path"], entry["n"]
-    draw, words = Draw(seed, purpose, path), page["bits"](seed, purpose, path, n + n % 2)
+    draw, words = Stream(seed, purpose, path), page["bits"](seed, purpose, path, n + n % 2)
     assert words[:n] == draw.bits(n).tolist()
     assert page["uniform"](words)[:n] == draw.uniform(n).tolist()
     assert page["permutation"](words[:n]) == draw.permutation(n).tolist()
@@ -145,10 +145,10 @@ def test_the_page_says_how_numbers_are_made(page, entry):
 def test_the_page_says_how_masks_are_made(page):
     for entry in PUBLISHED["words"]:
         seed, start, n = int(entry["seed"]), entry["start"], entry["n"]
-        assert page["micro_batch_words"](seed, start, n) == micro_batch_words(seed, start, start + n)
+        assert page["step_seeds"](seed, start, n) == step_seeds(seed, start, start + n)
     for entry in MASKS:
-        (word,) = page["micro_batch_words"](int(entry["seed"]), entry["step"], 1)
-        mask = page["keep"](word, entry["path"], entry["keep"], int(np.prod(entry["shape"])))
+        (word,) = page["step_seeds"](int(entry["seed"]), entry["step"], 1)
+        mask = page["bernoulli"](word, entry["path"], entry["keep"], int(np.prod(entry["shape"])))
         assert _answers.sha(np.asarray(mask), "u1") == entry["sha256"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import anyback as ab
 from anyback.callbacks import Lambda
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 from tests.training.trainers import assert_same_weights, classifier, quiet, regressor
 
 # --- validation ----------------------------------------------------------------------------------
@@ -191,14 +191,14 @@ def test_class_weights_do_not_enter_validation(blobs):
     weights = {0: 10.0, 1: 0.1, 2: 1.0}
     trainer = classifier()
     history = quiet(trainer, x, y, epochs=1, validation_split=0.25, class_weight=weights)
-    order = Draw(0, Purpose.SPLIT).permutation(len(x))[: len(x) // 4]
+    order = Stream(0, Purpose.SPLIT).permutation(len(x))[: len(x) // 4]
     assert history["val_loss"][0] == pytest.approx(trainer.evaluate(x[order], y[order])["loss"])
 
 
 def test_weights_of_zero_in_one_part_are_refused(blobs):
     x, y = blobs
     weight = np.ones(len(x))
-    weight[Draw(0, Purpose.SPLIT).permutation(len(x))[: len(x) // 4]] = 0.0
+    weight[Stream(0, Purpose.SPLIT).permutation(len(x))[: len(x) // 4]] = 0.0
     with pytest.raises(ValueError, match="sample_weight of the validation part"):
         quiet(classifier(), x, y, epochs=1, validation_split=0.25, sample_weight=weight)
 

@@ -19,7 +19,7 @@ from anyback.cli.options import OUTPUT, BackendName, option
 from anyback.cli.report import new_table
 from anyback.gradcheck import gradcheck as check_gradient
 from anyback.lookup import lookup
-from anyback.random import Draw, Purpose
+from anyback.random import Purpose, Stream
 
 __all__ = ["formulas", "gradcheck"]
 
@@ -95,13 +95,13 @@ def _required(function: Any) -> Iterator[str]:
 
 def _away_from_kinks(name: str, shape: tuple[int, ...], low: float = -4.0, high: float = 4.0) -> np.ndarray:
     """Return distinct numbers halfway between multiples of 1/8: kinks of formulas are at multiples of 1/8."""
-    u = Draw(0, Purpose.CHECK, name).uniform((2, *shape))
+    u = Stream(0, Purpose.CHECK, name).uniform((2, *shape))
     return np.asarray(np.floor((low + (high - low) * u[0]) * 8) / 8 + 1 / 16 + (u[1] - 0.5) / 32)
 
 
 def _target(kind: str, name: str) -> np.ndarray:
     """Return targets of a kind: multiples of 1/8, so that prediction - target also avoids kinks."""
-    u = Draw(0, Purpose.CHECK, f"{name} target").uniform((_ROWS, _COLUMNS))
+    u = Stream(0, Purpose.CHECK, f"{name} target").uniform((_ROWS, _COLUMNS))
     if kind == "labels":
         return np.asarray(np.floor(u[:, 0] * _COLUMNS), dtype=np.int64)
     if kind == "unit interval":
