@@ -1,16 +1,16 @@
 r"""
-All samples, some, or one
-=========================
+Full-batch, mini-batch and stochastic gradient descent
+======================================================
 The gradient of the mean loss is a mean over samples. The mean over a random batch of B of them estimates
 it for less work:
 
 .. math:: \hat g = \frac1B \sum_{i \in \mathrm{batch}} g_i, \qquad
           \mathrm{E}\, \hat g = g, \qquad \mathrm{Var}\, \hat g = \frac{\mathrm{Var}\, g_i}{B}.
 
-Right on average, and the noisier the smaller the batch: that is enough to descend by (Robbins and Monro,
-"A stochastic approximation method", 1951). Both are counted here on digits. Then three trainings, of one
-update an epoch without noise, of 32 with some, and of 512 with a lot (the trade is told by Bottou, Curtis
-and Nocedal, "Optimization methods for large-scale machine learning", 2018).
+The estimate is unbiased, and noisier for smaller batches; descent still converges (Robbins and Monro,
+"A stochastic approximation method", 1951). This example measures mean and variance on digits. Then it trains
+three times: with one update per epoch and no noise, with 32 and some, and with 512 and a lot (Bottou, Curtis
+and Nocedal review the trade-off in "Optimization methods for large-scale machine learning", 2018).
 """
 
 import time
@@ -32,8 +32,8 @@ inputs, targets = backend.asarray(x), backend.asarray(y)
 # %%
 # The gradient of every sample
 # ----------------------------
-# Weights with one axis more are so many networks at once. Here the same weights 512 times, each network
-# with one sample to learn from: one call gives the gradient of each.
+# Weights with one more axis are as many networks at once. Here the same weights are repeated 512 times, and
+# each network gets one sample: one call computes the gradient of each.
 
 model, _ = ab.MLP([16], 10).bind((64,))
 layout = Layout(model.specs())
@@ -52,7 +52,7 @@ copies = xp.broadcast_to(w, (n, layout.size))
 single, _ = gradient(copies, xp.reshape(inputs, (n, 1, 64)), xp.reshape(targets, (n, 1)))
 g, g_i = backend.to_numpy(full), backend.to_numpy(single)
 deviation = np.std(g_i, axis=0)
-alive = deviation > 0  # pixels that are empty on all pictures have no gradient
+alive = deviation > 0  # pixels that are empty in all images have no gradient
 print(f"{n} samples, {layout.size} weights, {np.sum(alive)} of them with a gradient")
 print(f"mean of the samples' gradients - full gradient: {np.max(np.abs(np.mean(g_i, axis=0) - g)):.0e}")
 print(f"full gradient, squared length: {np.sum(g * g):.4f}")
@@ -60,15 +60,15 @@ print(f"full gradient, squared length: {np.sum(g * g):.4f}")
 # %%
 # Unbiased, with a variance of 1/B
 # --------------------------------
-# 1000 batches of each size, drawn with replacement. The gradient of a batch is the mean of its samples'
-# gradients, so that one matrix product makes all 1000. Look first at the variance, summed over all weights:
-# times B it is that of one sample. The squared length of the gradient itself is a twentieth of that, and
-# so a good part of the small batches point uphill.
+# We draw 1000 batches of each size, with replacement. The gradient of a batch is the mean of its samples'
+# gradients, so one matrix product computes all 1000. The variance, summed over all weights, times B equals
+# that of one sample. The squared length of the gradient itself is a twentieth of that, so many
+# of the small batches point uphill.
 #
 # Is the mean of many batches the full gradient? Four groups of 250 batches have four means, and each should
-# stray by its standard error, deviation / sqrt(250 B). Of normal numbers 95.4 % are within 2 of them, and
-# the largest of 4 x 1050 independent ones is near 3.8. Weights stray together, as they see the same
-# samples, so that a single share scatters; that of all 20 groups should be close.
+# deviate by its standard error, deviation / sqrt(250 B). Of normal numbers 95.4 % are within 2 standard
+# errors, and the largest of 4 x 1050 independent ones is near 3.8. Weights deviate together, as they see the
+# same samples, so the share of a single group varies; that of all 20 groups should be close.
 
 groups, batches = 4, 250
 variances, clouds, shares = {}, {}, []
@@ -89,11 +89,11 @@ for size in (1, 4, 16, 64, 256):
 print(f"all groups: {np.mean(shares):.1%} within 2 standard errors, 95.4 % expected")
 
 # %%
-# What the noise costs, and what it buys
-# --------------------------------------
-# Five epochs: each looks at every sample five times. Noise has to be averaged over many steps, so that the
-# noisier gradient gets the smaller learning rate. After each update the loss of all 512 samples is taken.
-# Look at how many updates made it worse, at what came out, and at the time an epoch takes.
+# Cost and benefit of noise
+# -------------------------
+# Each training takes five epochs. Noise must be averaged over many steps, so the
+# noisier gradient gets the smaller learning rate. After each update we compute the loss of all 512 samples.
+# Compare how many updates raised it, the final loss, and the time per epoch.
 
 epochs = 5
 ways = {}
@@ -112,14 +112,14 @@ for size, lr in ((n, 0.5), (16, 0.2), (1, 0.05)):
     print(f"time: {(time.perf_counter() - began) / epochs * 1e3:.1f} ms an epoch in batches of {size}")
 
 # %%
-# The full batch never goes up, but an epoch buys it a single update. With one sample, two updates of five
-# do harm, and yet 512 of them get furthest in an epoch, at a price: a product of matrices with 16 rows
-# takes little longer than one with a single row, so that an epoch in sixteens takes a small part of the time.
-# That is why one trains in mini-batches.
+# The loss of the full batch never rises, but it makes only one update per epoch. With single samples, two
+# updates of five raise the loss, and yet 512 of them reduce it most in an epoch. They are slow: a matrix
+# product with 16 rows takes little longer than one with a single row, so an epoch in batches of 16 takes a
+# small part of the time. That is why networks are trained in mini-batches.
 #
-# Left, estimates by their part along the full gradient and by the direction across it in which samples
-# differ most. Every cloud has its middle in the black cross; what lies left of 0 points uphill. Middle,
-# variance against B. Right, the loss of all samples after each update, in nats: by the natural logarithm.
+# Left: gradient estimates, by their components along the full gradient and along the orthogonal direction in
+# which samples differ most. Every cloud is centred on the black cross; points left of 0 point uphill. Middle:
+# variance against B. Right: the loss of all samples after each update, in nats (natural logarithm).
 
 length = np.sqrt(np.sum(g * g))
 along = g / length

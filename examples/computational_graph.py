@@ -1,16 +1,16 @@
 r"""
-Backpropagation on a circuit
-============================
+Backpropagation on a computational graph
+========================================
 
-Any formula is a circuit of gates, and each gate knows two things without looking at the rest: its value, and
+Any formula is a graph of gates, and each gate computes two things locally: its value and
 its own derivative. Values flow forward. Then, from the output back, every gate multiplies the gradient that
 arrives by its own derivative and passes it on:
 
 .. math:: \frac{\partial f}{\partial x} = \sum_{\text{uses } q \text{ of } x}
    \frac{\partial f}{\partial q} \, \frac{\partial q}{\partial x}
 
-The circuits are those of F.-F. Li, A. Karpathy and J. Johnson, CS231n course notes (Stanford, 2016). In the
-picture each wire has its value above and its gradient below.
+The graphs are those of F.-F. Li, A. Karpathy and J. Johnson, CS231n course notes (Stanford, 2016). In the
+plot each edge has its value above and its gradient below.
 """
 
 import matplotlib.pyplot as plt
@@ -29,8 +29,9 @@ def numbers(**values):
 # %%
 # The chain rule, node by node
 # ----------------------------
-# The product gives each factor the other one's value: 3 to z, and -4 to the sum. The sum passes its -4 to
-# both x and y as it came. Arithmetic on nodes builds the graph; ``gradients`` walks it backwards.
+# The gradient of each factor of a product is the other factor: 3 for z, and -4 for the sum. The sum passes
+# its -4 unchanged to both x and y. Arithmetic on nodes builds the graph; ``gradients`` traverses it
+# backwards.
 
 x, y, z = numbers(x=-2.0, y=5.0, z=-4.0)
 product = (x + y) * z
@@ -42,7 +43,8 @@ for node, gradient in gradients(product).items():
 # %%
 # Gradients add at branches
 # -------------------------
-# Here y is used twice. From the sum comes 2, from the maximum comes 3: a small step of y moves f by both.
+# Here y is used twice. It receives 2 from the sum and 3 from the maximum: a small change of y changes f by
+# both.
 
 x, y, z = numbers(x=1.0, y=2.0, z=0.0)
 larger = ab.gates.maximum
@@ -54,8 +56,8 @@ print("gradients of x, y, z:", *(f"{float(found[node]):.0f}" for node in (x, y, 
 # %%
 # Add distributes, max routes, multiply switches
 # ----------------------------------------------
-# Three gates alone, with the gradient 2 arriving. The sum hands it to both inputs, the maximum to the larger
-# one only, and the product hands each input the gradient times the value of the other.
+# Three single gates that receive the gradient 2. The sum passes it to both inputs, the maximum to the larger
+# one only, and the product passes each input the gradient times the value of the other.
 
 a, b = numbers(a=3.0, b=-4.0)
 print("\na = 3, b = -4, gradient 2 arrives at the output    da  db")
@@ -71,7 +73,7 @@ for what, gate in {
 # A neuron, gate by gate and as one gate
 # --------------------------------------
 # The sigmoid of w0 x0 + w1 x1 + w2 is four gates: minus, exp, plus 1 and 1 divided by that. As a whole its
-# derivative is y (1 - y), so one gate will do. How finely a formula is cut into gates is a matter of
+# derivative is y (1 - y), so one gate is enough. How finely a formula is divided into gates is a matter of
 # convenience; the gradients are the same.
 
 w0, x0, w1, x1, w2 = neuron = numbers(w0=2.0, x0=-1.0, w1=-3.0, x1=-2.0, w2=-3.0)
@@ -88,7 +90,7 @@ for name, f in {"gate by gate": fine, "one sigmoid gate": coarse}.items():
 # %%
 # The same with matrices
 # ----------------------
-# Nothing changes when wires carry arrays; a gradient has the shape of its value. For q = Wx and f = ||q||^2
+# Nothing changes if edges carry arrays; a gradient has the shape of its value. For q = Wx and f = ||q||^2
 # the gradients are dq = 2q, dW = dq x^T and dx = W^T dq.
 
 W, x = numbers(W=[[0.1, 0.5], [-0.3, 0.8]], x=[0.2, 0.4])
@@ -99,11 +101,11 @@ print("  dW =", *backend.to_numpy(found[W]).round(3).tolist())
 print("  dx =", backend.to_numpy(found[x]).round(3).tolist())
 
 # %%
-# A Jacobian nobody builds
-# ------------------------
-# The derivative of 4096 outputs by 4096 inputs is a matrix of 4096 x 4096 numbers. For the rectifier all but
-# some of its diagonal is 0, and its product with a vector is a mask: 4096 numbers. To see it, we ask the vjp
-# for every row of the matrix, 256 unit vectors at a time; what a minibatch would need is beyond any memory.
+# The Jacobian is never built
+# ---------------------------
+# The derivative of 4096 outputs by 4096 inputs is a matrix of 4096 x 4096 numbers. For ReLU only some of
+# its diagonal is nonzero, and its product with a vector is a mask: 4096 numbers. To check this, we compute
+# every row of the matrix with the vjp, 256 unit vectors at a time; that of a mini-batch would fit no memory.
 
 n, batch, xp = 4096, 100, backend.namespace
 wide = backend.asarray(Stream(0, "wide").normal((batch, n)))
@@ -131,9 +133,9 @@ for what, count in {
 print(f"batch: largest difference from the mask {abs(backend.to_numpy(vjp(upstream)) - by_hand).max():.1e}")
 
 # %%
-# The circuits drawn
+# Drawing the graphs
 # ------------------
-# Graphviz and its relatives read this text. The picture needs no program but matplotlib.
+# Graphviz reads this text. The plot needs only matplotlib.
 
 print(f"\n{dot(product)}")
 

@@ -1,11 +1,11 @@
 r"""
-The derivative, nudged and chained
-==================================
+Numerical derivatives and backpropagation
+=========================================
 
 Near a point a smooth function is a straight line, :math:`f(x + e) \approx f(x) + a\,e`, and the slope a is
-its derivative. So the slope of a loss in one weight can be had by nudging that weight up and down. For a
-network of P weights that takes 2 P runs of something that itself costs about P: in all P squared.
-Backpropagation chains the slopes of all steps and gets the same numbers for the price of two or three runs.
+its derivative. The slope of a loss in one weight can therefore be estimated by changing that weight up and
+down. For a network of P weights that takes 2 P runs, each of which costs about P: P squared in total.
+Backpropagation applies the chain rule and gets the same numbers for the price of two or three runs.
 The argument is that of F. Chollet, "Deep Learning with Python" (2nd edition, 2021), section 2.4; that a
 gradient need never cost more than a few runs is the "cheap gradient principle" of A. Griewank and A. Walther,
 "Evaluating Derivatives" (2nd edition, 2008).
@@ -24,11 +24,11 @@ from anyback.random import Stream
 from anyback.solvers import numerical_gradient
 
 # %%
-# A slope is the best straight line
+# The slope is the best straight line
 # ---------------------------------
 # A formula of the library returns its value and its vjp (vector-Jacobian product), and ``vjp(1.0)`` is the
-# slope. With a tenth of the step the line is a hundredth as wrong: the error shrinks as e squared, and
-# error / e^2 settles at half the second derivative, here -tanh(x) (1 - tanh(x)^2).
+# slope. With a tenth of the step the error of the line is a hundredth: it shrinks as e squared, and
+# error / e^2 converges to half the second derivative, here -tanh(x) (1 - tanh(x)^2).
 
 x = backend.asarray(np.array([0.5]))
 y, vjp = ab.activations.tanh(x)
@@ -43,9 +43,9 @@ print(f"half the second derivative {float((-y * slope)[0]):20.4f}")
 # %%
 # One weight of a network
 # -----------------------
-# The loss of a network is a function of all its weights. Hold the data and all weights but one, nudge that
-# one by 0.05 up and down, and look at the loss: if it falls on the way up, the weight should grow. Half the
-# difference, over 0.05, is nearly the slope. Backpropagation has it exactly, and without a nudge.
+# The loss of a network is a function of all its weights. Fix the data and all weights but one, nudge that
+# one by 0.05 up and down, and compute the loss: if it falls on the way up, the weight should grow. Half the
+# difference, over 0.05, approximates the slope. Backpropagation computes it exactly, without a nudge.
 
 
 def problem(width, inputs):
@@ -74,7 +74,7 @@ print(f"slope by nudging {(up - down) / 0.1:.6f}, by backpropagation {float(grad
 # All weights of a network
 # ------------------------
 # ``numerical_gradient`` nudges every weight in turn, by h = 1e-4, and its differences agree with
-# backpropagation to seven decimals. That makes it the best test of a gradient, and the worst way to get one.
+# backpropagation to seven decimals. It is a good test of a gradient, and a slow way to compute one.
 
 numerical, exact = (backend.to_numpy(g) for g in (numerical_gradient(loss, w), gradient(w)))
 print("\nparameter        by nudging  backpropagation")
@@ -84,13 +84,13 @@ for (name, left), right in zip(layout.arrays(numerical).items(), layout.arrays(e
 print(f"largest difference {np.max(np.abs(numerical - exact)):.1e}")
 
 # %%
-# What it costs
-# -------------
-# Every call of the loss and of the gradient is counted; the multiplications of a call are read off the
-# shapes. Forwards, a layer multiplies each of its weights once for each of the 32 samples. Backwards it does
-# so once for the gradient of its weights and once for that of its inputs, which nobody needs of the first
-# layer. Look at the last column: nudging costs about P times as much. The clock is kinder to it at these
-# sizes, where a call costs more than its arithmetic.
+# Cost
+# ----
+# We count every call of the loss and of the gradient, and compute the multiplications of a call from the
+# shapes. In the forward pass, a layer multiplies each of its weights once for each of the 32 samples; in the
+# backward pass once for the gradient of its weights and once for that of its inputs, which the first layer
+# does not need. The last column shows that nudging costs about P times as much. In wall-clock time the
+# difference is smaller at these sizes, at which a call costs more than its arithmetic.
 
 
 def counted(f, calls):
@@ -128,9 +128,9 @@ for name, cost in (("nudging", nudging), ("backpropagation", chaining)):
     print(f"{name:15} grows as P^{math.log(cost[-1] / cost[-2]) / growth:.2f}")
 
 # %%
-# On the left of the picture, why h is neither large nor tiny: with a large step the curve bends away from the
-# line, with a tiny one rounding drowns the difference, by about 1e-16 / h. A difference to both sides errs as
-# h^2, to one side only as h. On the right, what the slopes of a whole network cost.
+# Left: why h is neither large nor tiny. With a large step the curve bends away from the
+# line; with a tiny one rounding errors of about 1e-16 / h dominate. The error of a central difference is of
+# order h^2, of a one-sided one of order h. Right: the cost of the gradient of a whole network.
 
 h = 10.0 ** np.arange(-13, 0.01, 0.25)
 steps = backend.asarray(h)

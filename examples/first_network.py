@@ -1,16 +1,16 @@
 r"""
-A first network, and what its training loop does
-================================================
-A dense layer is one line, :math:`\mathrm{relu}(W x + b)`: a product of a matrix and a vector, a sum, and
-zero for what is negative. A network is two of these, one after the other, the last without the relu. Its
-matrices begin as random numbers, and all that it will know comes from a loop of four steps:
+A first network and its training loop
+=====================================
+A dense layer is one line, :math:`\mathrm{relu}(W x + b)`: a matrix-vector product, a sum, and
+zero in place of negative values. This network is two of these in sequence, the last without the relu. Its
+matrices are initialized with random numbers, and it learns in a loop of four steps:
 
 1. Draw a batch of samples and their targets.
 2. Run the network forward: predictions.
 3. Compute the loss: how far the predictions are from the targets.
 4. Compute the gradient, and move the weights a little against it.
 
-Here the loop is written out, and then done by ``Trainer``. Both end in the same weights, to the last bit.
+The loop is written out first, and then done by ``Trainer``. Both end in the same weights, to the last bit.
 """
 
 import matplotlib.pyplot as plt
@@ -29,9 +29,9 @@ print(f"{len(x)} pictures of digits to learn from, {len(x_test)} to be tested on
 # %%
 # relu(dot(W, x) + b)
 # -------------------
-# 16 units look at the 64 pixels of one picture, spelled as in F. Chollet, "Deep Learning with Python" (2nd
-# edition, 2021), chapter 2. Then the same two layers of the library: they take a batch with a sample in each
-# row, and so multiply from the other side, X W^T + b.
+# 16 units take the 64 pixels of one image, written as in F. Chollet, "Deep Learning with Python" (2nd
+# edition, 2021), chapter 2. Then the same with the library's layers: they take a batch with a sample in each
+# row, and therefore multiply from the other side, X W^T + b.
 
 model, _ = ab.MLP([16], 10).bind((64,))
 layout = Layout(model.specs())
@@ -51,12 +51,12 @@ print("  by hand  ", *(f"{float(by_hand[i]):6.3f}" for i in range(10)), " ...")
 print("  by layers", *(f"{float(by_layers[0, i]):6.3f}" for i in range(10)), " ...")
 
 # %%
-# Random numbers, and what they know
-# ----------------------------------
-# Units that start as equals stay equals: the same inputs give them the same gradient. So the matrices begin
-# as random numbers; biases may be 0. The network knows nothing yet: its accuracy is no better than a guess
-# among ten, its loss no better than log 10 = 2.303 nats (the logarithm is the natural one), which is that of
-# giving each digit the same chance.
+# Random initialization
+# ---------------------
+# Units that start equal stay equal: the same inputs give them the same gradient. So the matrices are
+# initialized with random numbers; biases may be 0. Before training, the accuracy is no better than a guess
+# among ten, and the loss no better than log 10 = 2.303 nats (natural logarithm), which is that of
+# giving each digit the same probability.
 
 
 def show(name, pred):
@@ -104,8 +104,8 @@ show("by the loop", forward(w, backend.asarray(x_test)))
 # %%
 # The same by Trainer
 # -------------------
-# The same seed gives the same first weights and the same batches; SGD is w - lr g. What is left to differ
-# is rounding, and nothing rounds differently: 1210 numbers, 900 updates, not one bit.
+# The same seed gives the same initial weights and the same batches; SGD is w - lr g. Only rounding could
+# differ, and it does not: after 900 updates all 1210 numbers are equal to the last bit.
 
 trainer = ab.Trainer(
     ab.MLP([16], 10), "softmax_cross_entropy", ab.SGD(lr=lr), backend=backend, dtype="float64", seed=0
@@ -117,12 +117,12 @@ print(f"\n{layout.size} weights after {trainer.updates} updates, {len(losses)} b
 print(f"largest difference of loop and Trainer: {float(difference):g}")
 
 # %%
-# What the units look for
-# -----------------------
-# Left, the loss falls, with noise: each batch is another sample. Right, each row of W as a picture, blue
-# where its unit wants ink and red where it wants none, all on one scale from -0.8 to 0.8. What was noise has
-# become strokes and holes. A few are almost as they were: where relu gives 0 no gradient comes back, and a
-# unit that is silent for nearly every picture learns next to nothing.
+# Learned features
+# ----------------
+# Left: the loss falls, with noise, as each batch is a different sample. Right: each row of W as an image,
+# blue for positive and red for negative weights, all on one scale from -0.8 to 0.8. The noise has become
+# strokes and holes. A few rows have hardly changed: if relu returns 0 no gradient flows back, and a unit that
+# is 0 for nearly every image learns almost nothing (a dead ReLU).
 
 before, after = (layout.arrays(backend.to_numpy(v)) for v in (first, w))
 answers = np.sum(x @ after["0.weight"].T + after["0.bias"] > 0, axis=0) / len(x)

@@ -2,14 +2,14 @@ r"""
 Gradient descent
 ================
 
-The slope of a function says which way is down. Take a small step that way, ask again, and go on:
+The gradient of a function points uphill. Take a small step against it, recompute, and repeat:
 
 .. math:: x \leftarrow x - \eta \, \nabla f(x), \qquad
           \frac{\partial f}{\partial x_i} \approx \frac{f(x + h e_i) - f(x - h e_i)}{2h}\,,
 
-with h a small step and :math:`e_i` the unit vector of coordinate i. Nothing else is needed, not even a
-derivative by hand. The size of the step, the learning rate :math:`\eta`,
-decides whether it arrives, creeps or runs away; and where it comes to rest is flat, but not always a minimum.
+with h a small step and :math:`e_i` the unit vector of coordinate i. No derivative has to be worked out by
+hand. The learning rate :math:`\eta` decides whether the descent converges, is too slow or diverges; and it
+ends at a point with zero gradient, which is not always a minimum.
 """
 
 import matplotlib.pyplot as plt
@@ -20,12 +20,12 @@ from anyback.plots import descent
 from anyback.solvers import gradient_descent, numerical_gradient
 
 # %%
-# The slope, by asking on both sides
-# ----------------------------------
-# For :math:`f(x) = x_0^2 + x_1^2` the gradient is :math:`2x`. The central difference asks the function at two
-# points for each coordinate, and for a parabola it is exact but for rounding. The function, the start, the
-# step h and the learning rate are those of K. Saitoh, "Deep Learning from Scratch" (O'Reilly Japan, 2016, in
-# Japanese), chapter 4.
+# The slope by central differences
+# --------------------------------
+# For :math:`f(x) = x_0^2 + x_1^2` the gradient is :math:`2x`. The central difference evaluates the function
+# at two points for each coordinate, and for a parabola it is exact except for rounding. The function, the
+# start, the step h and the learning rate are those of K. Saitoh, "Deep Learning from Scratch" (O'Reilly
+# Japan, 2016, in Japanese), chapter 4.
 
 
 def bowl(x):
@@ -44,7 +44,7 @@ for x in ([3.0, 4.0], [0.0, 2.0], [3.0, 0.0]):
 # Downhill
 # --------
 # A hundred steps of 0.1 times the slope: each multiplies the distance to the bottom by 0.8, and
-# :math:`0.8^{100} = 2 \cdot 10^{-10}` is what is left of (-3, 4).
+# :math:`0.8^{100} = 2 \cdot 10^{-10}` of (-3, 4) remains.
 
 start = point(-3.0, 4.0)
 run = gradient_descent(bowl, start, lr=0.1, steps=100, h=1e-4)
@@ -54,9 +54,9 @@ print("                ", run.message)
 # %%
 # Too small, good, too large
 # --------------------------
-# Ten steps each. With the smallest rate nothing has moved; that is slow, but no divergence. The largest jumps
-# over the bottom, 19 times as far on the other side, at each step. The solver says so and stops, before the
-# numbers lose their meaning.
+# Ten steps each. With the smallest rate x hardly moves, but does not diverge. With the largest, each step
+# overshoots the minimum and ends 19 times as far on the other side. The solver reports the divergence and
+# stops.
 
 rates = {"too small": 1e-10, "good": 0.1, "too large": 10.0}
 runs = {name: gradient_descent(bowl, start, lr=lr, steps=10) for name, lr in rates.items()}
@@ -69,11 +69,11 @@ print("diverged:", ", ".join(name for name, run in runs.items() if run.diverged)
 # %%
 # Where the slope is zero
 # -----------------------
-# A landscape with four valleys, those on the left deeper than those on the right. Descent goes down from
-# where it is: from the right it ends in a valley that is not the deepest, a local minimum. Started exactly on
-# the ridge between two valleys it stays on the ridge, and ends on a saddle: flat, a minimum in one direction
-# and a maximum in the other. A nudge of a millionth is enough to leave it. The curvature, the slope of the
-# slope, tells the two apart.
+# This function has four valleys, those on the left deeper than those on the right. Descent goes down from
+# the start: from the right it ends in a valley that is not the deepest, a local minimum. Started exactly on
+# the ridge between two valleys it stays on the ridge and ends at a saddle point: a minimum in one direction
+# and a maximum in the other. A nudge of a millionth is enough to leave it. The curvature, the derivative of
+# the slope, distinguishes the two.
 
 
 def landscape(x):
@@ -101,8 +101,8 @@ print(f"the nudged one left the saddle's height at step {int(np.argmax(height < 
 # %%
 # What happened
 # -------------
-# On the left the height at each of the ten steps, on a logarithmic scale. On the right a dot is a start, a
-# cross an end: the path to the saddle and the nudged one are the same until the ridge is lost.
+# Left: the value at each of the ten steps, on a logarithmic scale. Right: a dot is a start, a
+# cross an end; the path to the saddle and the nudged one are the same until the latter leaves the ridge.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
 for (name, run), line in zip(runs.items(), ("o-", "s--", "^:"), strict=True):

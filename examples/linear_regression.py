@@ -2,13 +2,13 @@ r"""
 Linear regression, step by step
 ===============================
 
-Five points on a line, and a line that does not know it yet: :math:`\hat y = w x + b`. The loss is the square
+Fit the line :math:`\hat y = w x + b` to five points that lie on a line. The loss is the square
 of the residual :math:`r = \hat y - y`, and its gradient is
 
 .. math:: \frac{\partial}{\partial w} r^2 = 2 r x, \qquad \frac{\partial}{\partial b} r^2 = 2 r
 
 and each step goes against it. Ten steps can be followed by hand. Then the same line without any steps, by the
-normal equation, and why it does not matter how the loss is scaled as long as the learning rate is, too.
+normal equation, and why the scale of the loss does not matter if the learning rate is scaled to match.
 """
 
 from functools import partial
@@ -63,8 +63,8 @@ for step in range(10):
 # has the samples as rows, with a column of ones, and theta = (w, b). Forming :math:`X^T X` would square the
 # condition of the problem, the factor by which it magnifies errors, so it is solved by the singular value
 # decomposition (G. Golub and C. Van Loan, "Matrix computations", 2013). "Rank 1 of 1": the one feature has
-# one best weight. If it is there once more, doubled, the data cannot say how the slope is shared between the
-# two: the solver reports it, and gives the smallest weights.
+# one best weight. If the feature appears a second time, doubled, the data do not determine how the slope is
+# shared between the two: the solver reports this and returns the smallest weights.
 
 column = x[:, None]
 best = least_squares(column, y)
@@ -99,11 +99,11 @@ w, b = to_numpy(careless.x)
 print(f"1/2N, lr not doubled      {lr:7.2f} {w:10.7f} {b:10.7f}   {difference:.1e}")
 
 # %%
-# The line finds the points
-# -------------------------
-# On the left the line after each of the ten steps, from light to dark. On the right the plane of w and b,
-# with the contours of the loss of all five samples: the same ten steps zigzag, the fifty steps of all samples
-# together come down on a smooth path.
+# Convergence
+# -----------
+# Left: the line after each of the ten steps, from light to dark. Right: the plane of w and b
+# with the contours of the loss of all five samples. The same ten steps zigzag; the fifty steps with all
+# samples follow a smooth path.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7))
 ends, steps = np.array([-2.3, 2.3]), [to_numpy(p) for p in path]

@@ -2,14 +2,14 @@
 Handwritten digits: a whole training run
 ========================================
 
-A network of three hidden layers reads digits. It sees 35 % of the pictures while it learns, 15 %
-watch over it, and 50 % are kept for the end:
+A network with three hidden layers classifies digits. 35 % of the images are for training, 15 % for
+validation, and 50 % for the test at the end:
 
     28 x 28 -> flatten -> 32 -> 64 -> 128 -> 10,   ReLU between, softmax cross entropy
 
-Plain gradient descent with rate 0.01 goes through batches of 32, for 20 epochs. Loss and accuracy
-are printed for each. The number to read is not theirs: it is the last one, of the half that the
-network has never met.
+It is trained by plain gradient descent with rate 0.01, in batches of 32, for 20 epochs. Loss and accuracy
+of each are printed. The result is the last number, the accuracy on the half that the
+network has never seen.
 """
 
 import math
@@ -23,13 +23,13 @@ from anyback import plots
 from anyback.random import Stream
 
 # %%
-# The pictures
-# ------------
+# The images
+# ----------
 # The 10,000 test images of MNIST (Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based
-# learning applied to document recognition", 1998), if its files are at hand; with ``--full`` all
-# 70,000, fetched once. They are looked for in ``$ANYBACK_DATA/mnist``, else
-# ``$XDG_CACHE_HOME/anyback/mnist``, else ``~/.cache/anyback/mnist``. Without them the 1,797 digits that
-# ship with the library will do: 8 x 8 pixels each.
+# learning applied to document recognition", 1998), if its files are present; with ``--full`` all
+# 70,000, downloaded once. The files are expected in ``$ANYBACK_DATA/mnist``, else
+# ``$XDG_CACHE_HOME/anyback/mnist``, else ``~/.cache/anyback/mnist``. Without them the script uses the 1,797
+# digits that ship with the library, of 8 x 8 pixels each.
 
 try:
     data = ab.datasets.mnist() if full else [ab.datasets.mnist(part="test", download=False)]
@@ -46,14 +46,14 @@ print(f"{len(x)} pictures of {name}, {side} x {side} pixels")
 # %%
 # The run
 # -------
-# A small data set has few batches an epoch, and it is updates that train: the digits get about as
-# many as the 10,000 images have in 20 epochs, by six times the epochs, of which every sixth is shown.
-# Weights begin with Glorot's uniform draws and biases with zero, as in Keras. The library's own
-# choice for ReLU would be He's draws.
+# A small data set has few batches per epoch, so the digits train for six times as many epochs, with about
+# as many updates as the 10,000 images have in 20 epochs; every sixth epoch is printed.
+# Weights have Glorot's uniform initialization and biases start at zero, as in Keras. The library's
+# default for ReLU is He's initialization.
 #
-# A seed decides the split, the first weights and the order of the pictures, so a single run is luck.
-# There are three, and their mean is the figure to quote. The first run tells of its epochs; its training
-# figures are taken while it learns, each batch before the weights have seen it.
+# A seed determines the split, the initial weights and the order of the images, so a single run depends on
+# chance. There are three, and their mean is the accuracy to quote. The epochs of the first run are printed;
+# its training metrics are computed during the epoch, on each batch before its update.
 
 training, validation = round(0.35 * len(x)), round(0.15 * len(x))
 every = max(1, round(3500 / training))
@@ -90,20 +90,20 @@ for seed, (trainer, x_test, y_test) in enumerate(runs):
 print(f"mean test_acc of {len(runs)} seeds: {sum(accuracies) / len(runs):.4f}")
 
 # %%
-# Where training leaves validation behind
-# ---------------------------------------
-# As long as both losses fall the network learns what digits have in common. Where training goes on
-# falling and validation does not, it learns its own pictures by heart. On the 10,000 images of MNIST
-# that has begun by the last epochs. On the 1,797 digits it has not: a gap opens, but both still fall.
+# Learning curves
+# ---------------
+# As long as both losses fall the network learns what digits have in common. If the training loss keeps
+# falling and the validation loss does not, it overfits. On the 10,000 images of MNIST
+# that begins in the last epochs. On the 1,797 digits it does not: a gap opens, but both still fall.
 
 trainer, x_test, y_test = runs[0]
 save(plots.curves(trainer.history, loss="cross entropy"), "curves")
 
 # %%
-# What it reads
-# -------------
-# Above, the first ten pictures of the test; below, the ten mistakes it was surest of. Some of them
-# a person would get wrong too.
+# Predictions
+# -----------
+# Top: the first ten test images. Bottom: the ten wrong predictions with the highest probability. Some of
+# them a person would get wrong too.
 
 p = trainer.predict_proba(x_test)
 said = p.argmax(axis=1)

@@ -2,13 +2,13 @@
 A neuron, a network of neurons, and activation functions
 ========================================================
 
-A neuron weighs its inputs, adds a bias and passes the sum through an activation function:
+A neuron weights its inputs, adds a bias and applies an activation function to the sum:
 
     y = s(w . x + b),   s(z) = 1 / (1 + exp(-z))
 
 Everything is written out on plain arrays first: one neuron with its gradient, then nine neurons in
-three layers. The library's network is the same numbers. Last come the activation functions
-themselves, with their derivatives. Follows F.-F. Li, A. Karpathy and J. Johnson, CS231n course
+three layers. The library's network gives the same numbers. The activation functions
+and their derivatives follow. After F.-F. Li, A. Karpathy and J. Johnson, CS231n course
 notes (Stanford, 2016).
 """
 
@@ -27,9 +27,9 @@ xp = backend.namespace
 # %%
 # One neuron
 # ----------
-# The derivative of the sigmoid comes from its output alone, s' = s (1 - s). So the gradient costs
-# nothing that the forward pass has not computed already. The numbers are those of the notes: the
-# sum is 1, the neuron says 0.73, and 0.73 times 0.27 is 0.20.
+# The derivative of the sigmoid depends on its output alone, s' = s (1 - s), which the forward pass has
+# already computed. The numbers are those of the notes: the
+# sum is 1, the output 0.73, and 0.73 times 0.27 is 0.20.
 
 w, x, b = backend.asarray(np.array([2.0, -3.0])), backend.asarray(np.array([-1.0, -2.0])), -3.0
 
@@ -54,7 +54,7 @@ x = backend.asarray(Stream(0, "samples").normal((5, 3)))
 
 
 def sigmoid(z):
-    """Return s(z), as it stands in the text."""
+    """Return s(z) of the text above."""
     return 1.0 / (1.0 + xp.exp(-z))
 
 
@@ -69,7 +69,7 @@ print("library:", *(f"{float(y[i, 0]):9.6f}" for i in range(5)))
 print(f"largest difference of the outputs  {float(xp.max(xp.abs(y - by_hand))):.1e}")
 
 # %%
-# Backwards it is the same three products with the matrices the other way round, and between them
+# The backward pass has the same three products with the matrices transposed, and between them
 # the factor h (1 - h) of each sigmoid, again from its output alone.
 
 dz2 = (xp.ones_like(by_hand) @ W3) * (h2 * (1.0 - h2))
@@ -83,10 +83,10 @@ print(f"largest difference of dy/dx        {float(xp.max(xp.abs(library_dx - dx)
 # Activation functions
 # --------------------
 # For most of them the derivative is a formula of the output y, and backpropagation need not keep
-# the input. That works where the function never turns around. GELU, SiLU and Mish do: below zero
-# they fall and then rise, one y belongs to two slopes, and their derivative needs x. The table
-# compares the formula with the library's vjp on 401 points. The steepest slope matters in deep
-# networks: the sigmoid passes on a quarter of a gradient at the very best. ("scale" and "alpha" are
+# the input. This requires a monotonic function. GELU, SiLU and Mish are not: below zero
+# they fall and then rise, one y has two slopes, and their derivative needs x. The table
+# compares the formula with the library's vjp at 401 points. The steepest slope matters in deep
+# networks: the sigmoid passes on at most a quarter of a gradient. ("scale" and "alpha" are
 # the constants of SELU: G. Klambauer et al., "Self-normalizing neural networks", 2017.)
 
 
@@ -128,8 +128,7 @@ for name, panel in zip(names, axes.flat, strict=False):
     panel.set(title=name, ylim=(-1.9, 2.1), xticks=[-4, 0, 4], yticks=[-1, 0, 1, 2])
 
 # %%
-# Solid, the function; dashed, its derivative. Where the dashed line lies at zero, nothing is
-# learned.
+# Solid: the function; dashed: its derivative. Where the derivative is zero, no gradient passes.
 
 for panel in axes.flat[len(names) :]:
     panel.axis("off")

@@ -1,12 +1,12 @@
 """
-The race of the optimizers
-==========================
+Comparing optimizers
+====================
 
 Every optimizer is one pure function, ``w, slots = opt.step(w, g, slots, t)``: weights and gradient in,
-weights out, and from one update to the next a memory that is called its slots. First, what the memory does.
-Then a race: down a valley, down the same valley turned by 45 degrees, past a saddle, and through the training
-of a network. It is fair only if each runs at its own best learning rate. So 23 rates are tried at once:
-weights with a leading axis, (23, P), are 23 runs side by side, and their learning rates a column, (23, 1).
+weights out. The slots, such as the momentum, are passed from one update to the next. First, the effect of the
+slots. Then a race: down a valley, down the same valley rotated by 45 degrees, past a saddle, and training
+a network. For a fair comparison each optimizer runs at its own best learning rate. 23 rates are tried at
+once: weights with a leading axis, (23, P), are 23 parallel runs, and their learning rates a column, (23, 1).
 """
 
 import matplotlib.pyplot as plt
@@ -25,8 +25,8 @@ optimizers = {name: getattr(ab.optimizers, name)() for name in ab.optimizers.__a
 # Momentum is a weighted sum of past gradients
 # --------------------------------------------
 # The recursion v = 0.9 v + g, unrolled, is the sum of 0.9^(t - s) g(s) over all s up to t: each gradient
-# counts 0.9 times as much as the next. Gradients that agree add up to 1 / (1 - 0.9) = 10 times one of them,
-# those that change sign at every step to 1 / (1 + 0.9), about half.
+# counts 0.9 times as much as the next. Equal gradients add up to 1 / (1 - 0.9) = 10 times one of them,
+# gradients that change sign at every step to 1 / (1 + 0.9), about half.
 
 gradients = Stream(0, "gradients").normal((10, 3))
 opt, w = ab.Momentum(), backend.asarray(np.zeros(3))
@@ -38,15 +38,15 @@ print("  by the recursion ", *(f"{v:16.12f}" for v in backend.to_numpy(slots[0])
 print("  as a weighted sum", *(f"{v:16.12f}" for v in 0.9 ** np.arange(9, -1, -1) @ gradients))
 
 # %%
-# A gradient that never changes
+# Steps for a constant gradient
 # -----------------------------
 # With lr = 1 and g = 1, how large is step t? AdaGrad divides by the root of the *sum* of all squares: its
-# steps shrink as 1 / sqrt(t), for ever. RMSProp divides by the root of a running *mean* of squares: its steps
-# settle at 1. But they begin at 10, because its mean starts from zero and is too small at first.
+# steps shrink as 1 / sqrt(t). RMSProp divides by the root of a running *mean* of squares: its steps
+# converge to 1. But they begin at 10, because its mean starts from zero and is too small at first.
 #
-# Adam repairs that start. A running mean of t ones is 1 - rho^t, so it divides by 1 - rho^t (Kingma and Ba,
+# Adam corrects that bias. A running mean of t ones is 1 - rho^t, so it divides by 1 - rho^t (Kingma and Ba,
 # "Adam: a method for stochastic optimization", 2015). Some texts drop the power and divide by 1 - rho, which
-# is right at t = 1 only. It corrects nothing: the last column is 0.316 times the one without correction, in
+# is correct at t = 1 only. It corrects nothing: the last column is 0.316 times the one without correction, in
 # every row. Steps are twice too long at t = 10 and end three times too short; a mean of ones comes out as 10.
 
 one, t, runs = backend.asarray(np.ones(1)), np.arange(1, 1001), []
@@ -54,7 +54,7 @@ for opt in (ab.AdaGrad(lr=1.0), ab.RMSProp(lr=1.0), ab.Adam(lr=1.0)):
     slots, rows = opt.init(one), []
     for i in t.tolist():
         w, slots = opt.step(one, one, slots, i)
-        rows.append([float(a[0]) for a in (*slots, one - w)])  # what it remembers, and the step
+        rows.append([float(a[0]) for a in (*slots, one - w)])  # slots and step
     runs.append(np.array(rows).T)
 (_, adagrad), (_, rmsprop), (m, v, adam) = runs
 uncorrected, no_power = m / np.sqrt(v), m / (1 - 0.9) / np.sqrt(v / (1 - 0.999))
@@ -70,7 +70,7 @@ for name, mean, rho in (("g:  ", m[-1], 0.9), ("g^2:", v[-1], 0.999)):
 # -------------
 # Each gives value and gradient at w (..., P). The valley x^2 / 20 + y^2 from (-7, 2) is that of Saitoh, "Deep
 # Learning from Scratch" (2016). The saddle is x^2 / 2 + (1 + cos y) / 5: from (-2, 0.001), the way down along
-# y begins all but flat; it ends at y = pi. The network learns handwritten digits, 6 epochs in batches of 64;
+# y begins almost flat; it ends at y = pi. The network learns handwritten digits, 6 epochs in batches of 64;
 # the last "batch" is the whole training set, so that the last value is the training loss.
 
 curvature = backend.asarray(np.array([1 / 20, 1.0]))
@@ -110,13 +110,13 @@ def network(w, x, y):
 # %%
 # The race
 # --------
-# Of the 23 rates, the best is the one with the lowest mean value over the whole way: fast, and safe.
+# The best of the 23 rates is the one with the lowest mean value over the whole path.
 
 rates = 10.0 ** (np.arange(-12, 11) / 4)
 
 
 def race(problem, start, batches=((),) * 41):
-    """Return for every optimizer its best rate, and the values and the points of that way."""
+    """Return the best rate of every optimizer, with the values and points of its path."""
     problem, best = backend.compile(problem), {}
     for name, opt in optimizers.items():
         w, lr = backend.asarray(np.tile(start, (len(rates), 1))), backend.asarray(rates[:, None])
@@ -139,12 +139,12 @@ races = {
 }
 
 # %%
-# Plain descent and both momenta do not notice that the valley was turned: the same figures to the last place.
-# AdaGrad and RMSProp divide each coordinate by its own size. That makes a valley along the axes round, and
-# they end 1e-16 above its floor; turned, they get about as far as plain descent. At the saddle, to divide, or
-# to take the sign, blows up the tiny slope along y at once. Plain descent, momenta, and RAdam, which does not
-# divide at first, wait some twenty updates. The order on the network changes with the seed; what differs most
-# is the best rate, by a factor of 1,800.
+# Plain descent and both momentum methods do not depend on the rotation: the numbers are the same to the last
+# digit. AdaGrad and RMSProp divide each coordinate by its own scale. That makes a valley along the axes
+# round, and they end 1e-16 above its floor; in the rotated one they get about as far as plain descent. At the
+# saddle, dividing, or taking the sign, amplifies the tiny slope along y at once. Plain descent, momentum, and
+# RAdam, which does not divide at first, stay for some twenty updates. The order on the network changes with
+# the seed; the largest difference is the best rate, by a factor of 1,800.
 
 print("\nat the best rate of 23:  valley            turned            saddle           digits")
 print("after 40 (132) updates   lr     height     lr     height     lr    to pass    lr      loss  held out")
@@ -156,8 +156,8 @@ for name in optimizers:
     print(f"{c[0]:8.3g}{np.argmax(c[1] < 0.2):7d}{d[0]:11.3g}{d[1][-1]:8.4f}{accuracy:9.4f}")
 
 # %%
-# The ways, a dot for each update. Those of the turned valley are turned back: where both lie on each other,
-# the optimizer does not care which way the axes point.
+# The paths, with a dot for each update. Those of the turned valley are rotated back: if both coincide,
+# the optimizer does not depend on the direction of the axes.
 
 scenes = (
     ("down the valley, and down the turned valley", valley, ("valley", "turned"), (-8, 4, -2.4, 2.4)),

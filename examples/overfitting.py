@@ -1,14 +1,14 @@
 r"""
-Overfitting, and what helps
-===========================
-A network with room for it learns its training set by heart, errors included. What it gets right there then
-says nothing of what it will get right elsewhere. The gap between the two is overfitting. More data close it,
+Overfitting and regularization
+==============================
+A network with enough capacity memorizes its training set, wrong labels included. Its training accuracy then
+says nothing about its accuracy on new data. The gap between the two is overfitting. More data reduce it,
 and so do penalties on the weights,
 
 .. math:: E + \lambda \sum |w| \quad (L_1), \qquad E + \lambda \sum w^2 \quad (L_2),
 
-dropout, and stopping early. To make it plain, one training label in five is wrong here. Those of the test are
-right.
+dropout, and early stopping. To show it clearly, one training label in five is wrong here. The test labels are
+correct.
 """
 
 import matplotlib.pyplot as plt
@@ -23,12 +23,12 @@ from anyback.random import Stream
 (x, right), test = ab.datasets.digits()
 u, v = Stream(0, "labels").uniform((2, len(right)))
 y = np.where(u < 0.2, (right + 1 + np.floor(9 * v).astype("int64")) % 10, right)
-validation = x[-359:], y[-359:]  # as unreliable as the rest: nobody knows which labels are wrong
+validation = x[-359:], y[-359:]  # with wrong labels too, as in practice
 
 
 # %%
-# One hidden layer of ReLU, 150 updates by Adam, each with the gradient of all training digits. The rest is
-# varied.
+# One hidden layer of ReLU, and 150 updates of Adam, each with the gradient of all training digits. The rest
+# varies.
 
 
 def train(units=128, n=200, dropout=0.0, callbacks=(), **penalty):
@@ -43,11 +43,11 @@ def train(units=128, n=200, dropout=0.0, callbacks=(), **penalty):
 # %%
 # Size of the network, size of the data
 # -------------------------------------
-# Four units cannot learn 200 digits by heart. 32 can, and there the gap is widest: every wrong label is
-# known, at the cost of the rule. Four times as many units do not make it worse, though counting parameters
-# would have it so. That networks which can memorise any labels generalise at all is the puzzle of Zhang et
+# Four units cannot memorize 200 digits. 32 can, and there the gap is widest: every wrong label is
+# learned. Four times as many units do not make it worse, although they have four times the
+# parameters. Why networks that can memorize any labels generalize at all is the question of Zhang et
 # al. ("Understanding deep learning requires rethinking generalization", 2017). More data are the best
-# remedy: one wrong label among many right ones is harder to learn than the rule.
+# remedy: one wrong label among many correct ones is harder to learn than the rule.
 
 plain = train()
 by_units = {4: train(units=4), 8: train(units=8), 32: train(units=32), 128: plain}
@@ -67,9 +67,9 @@ for units, n, (learned, tested, _) in sizes:
 # al., "Dropout: a simple way to prevent neural networks from overfitting", 2014); and the weights of the
 # epoch whose validation loss was lowest (Prechelt, "Early stopping, but when?", 1998).
 #
-# Knowing the rule and none of the errors gives a training accuracy near 0.8. So a good remedy has a worse
-# training accuracy than none, a better test accuracy, and a validation loss that hardly rises. Each has a
-# strength, and validation is there to choose it. Stopping early has only its patience, and is done after a
+# A network that has learned the rule and none of the wrong labels has a training accuracy near 0.8. So a good
+# remedy lowers the training accuracy, raises the test accuracy, and keeps the validation loss from rising.
+# Each has a strength, to be chosen by validation. Early stopping has only its patience, and takes a
 # fifth of the time.
 
 remedies = {
@@ -93,9 +93,9 @@ for name, (learned, tested, history) in remedies.items():
     )
 
 # %%
-# Above, loss over time: without a remedy validation turns while training goes on. Below, accuracy over both
-# sizes; the dotted line is the share of right labels, 0.8, and training accuracy above it is errors learned
-# by heart.
+# Top: loss over time; without a remedy the validation loss rises while the training loss keeps falling.
+# Bottom: accuracy against both sizes; the dotted line is the share of correct labels, 0.8, and training
+# accuracy above it means memorized wrong labels.
 
 figure, axes = plt.subplots(2, 2, figsize=(8.2, 5.8))
 (left, right_side), below = axes

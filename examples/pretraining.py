@@ -7,8 +7,8 @@ the one below. Such a layer is a restricted Boltzmann machine: binary units v an
 
 .. math:: E(v, h) = -b^T v - c^T h - h^T W v, \qquad p(v, h) \propto e^{-E(v, h)}.
 
-Stacked, these machines are a deep belief network. Here their weights become the first ones of a classifier
-that gradient descent alone hardly moves.
+Stacked, these machines are a deep belief network. Here their weights initialize a classifier
+that gradient descent alone hardly trains.
 """
 
 from functools import partial
@@ -29,8 +29,8 @@ xp = backend.namespace
 # %%
 # One machine
 # -----------
-# No unit is joined to its own kind. Given one side, all units of the other are independent, each with a
-# sigmoid as its probability.
+# Visible units are connected to hidden units only. Given one side, all units of the other are independent,
+# and the probability of each is a sigmoid.
 
 
 def up(v, W, c):
@@ -42,15 +42,15 @@ def down(h, W, b):
 
 
 # %%
-# The gradient of the log likelihood is what the data say less what the machine believes. For W:
+# The gradient of the log likelihood is a mean over the data minus a mean over the model. For W:
 #
 # .. math:: \langle h v^T \rangle_{data} - \langle h v^T \rangle_{model}.
 #
-# The second mean would take endless Gibbs sampling, from v to h to v and so on. Contrastive divergence stops
-# after one step and takes what has become of the data by then (Hinton, "Training products of experts by
+# The second mean would take many steps of Gibbs sampling, from v to h to v and so on. Contrastive divergence
+# stops after one step and uses that sample (Hinton, "Training products of experts by
 # minimizing contrastive divergence", 2002). As in his "A practical guide to training restricted Boltzmann
-# machines" (2010), pixels in [0, 1] count as probabilities, only the first hidden state is drawn, and
-# updates have momentum. The uniform numbers u that draw it are made on the host, the same for every backend.
+# machines" (2010), pixels in [0, 1] count as probabilities, only the first hidden state is sampled,
+# and updates have momentum. The uniform numbers u come from the host, the same for every backend.
 
 
 @backend.compile
@@ -85,7 +85,7 @@ def learn(v, layer, epochs=15):
 # %%
 # The stack
 # ---------
-# The hidden probabilities of one machine are the data of the next. No label has been looked at.
+# The hidden probabilities of one machine are the data of the next. No labels are used.
 
 v, stack = np.asarray(x, dtype="float64"), []
 for layer in range(depth):
@@ -94,14 +94,14 @@ for layer in range(depth):
     stack.append((backend.to_numpy(W), backend.to_numpy(c)))
 
 # %%
-# Five beginnings of one network
-# ------------------------------
+# Five initializations of one network
+# -----------------------------------
 # 64 pixels, four hidden layers of 64 sigmoids, ten classes; the same learning rate, momentum and order of
-# digits. The uniform beginning is the usual one of that time (Glorot and Bengio, "Understanding the
+# digits. The uniform initialization is the usual one of that time (Glorot and Bengio, "Understanding the
 # difficulty of training deep feedforward neural networks", 2010, eq. 1). "Shuffled" has the pretrained
-# numbers in random places: their size without what they have learned. (Erhan et al. make a comparison of this
-# kind: "Why does unsupervised pre-training help deep learning?", 2010.) An initializer is any function of a
-# shape and a draw, so it may hand over given values.
+# numbers in random places: their distribution without the learned features. (Erhan et al. make a similar
+# comparison: "Why does unsupervised pre-training help deep learning?", 2010.) An initializer is any function
+# of a shape and a random stream, so it may return given values.
 
 uniform = partial(ab.initializers.uniform, low=-(units**-0.5), high=units**-0.5)
 
@@ -138,14 +138,14 @@ for name, model in networks.items():
     print(f"{name:30} " + "".join(f"{curves[name][e - 1]:7.3f}" for e in shown))
 
 # %%
-# With uniform weights the sigmoids stay at chance, one in ten, and Glorot's leave it late: 0.16 after 30
-# epochs, 0.34 after a hundred (``--full``). The error that reaches the lower layers is too small to move
-# them. Pretrained, the same network is good after a few epochs. Shuffled weights come later and less far:
-# part of the gain is their size, the rest is what the machines have learned. With ReLU and He's weights,
-# which are random and of the right size, the network learns as well without pretraining.
+# With uniform weights the accuracy stays at chance, one in ten; with Glorot's it rises late, to 0.16 after 30
+# epochs and 0.34 after a hundred (``--full``). The gradient in the lower layers is too small. Pretrained, the
+# same network is accurate after a few epochs. Shuffled weights are slower and less accurate: part of the gain
+# is the scale of the weights, the rest the learned features. With ReLU and He's weights, which are random and
+# of the appropriate scale, the network learns as well without pretraining.
 #
-# Each tile of the picture is what one unit of the first machine looks for, blue where it wants ink and red
-# where not; all have one scale, from -1 (full red) to 1 (full blue).
+# Each tile shows the weights of one unit of the first machine, blue for positive and red for negative; all
+# have one scale, from -1 (full red) to 1 (full blue).
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), width_ratios=[1, 1.25])
 W = stack[0][0]
@@ -156,6 +156,6 @@ axes[0].spines[:].set_visible(False)
 dashes = [(0, (1, 1)), (0, (5, 1.5)), (0, (5, 1, 1, 1)), "-", (0, (9, 2))]
 for (name, curve), style in zip(curves.items(), dashes, strict=True):
     axes[1].plot(range(1, epochs + 1), curve, linestyle=style, label=name)
-axes[1].set(title="five beginnings", xlabel="epoch", ylabel="accuracy on test digits", ylim=(0, 1.02))
+axes[1].set(title="five initializations", xlabel="epoch", ylabel="accuracy on test digits", ylim=(0, 1.02))
 axes[1].legend(loc=(0.52, 0.4) if full else (0.1, 0.36), handlelength=3)
 save(figure)

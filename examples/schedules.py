@@ -2,12 +2,12 @@
 Learning-rate schedules
 =======================
 
-A large learning rate is fast and never arrives: gradients of single batches are noisy, and the noise keeps
-the weights shaking at a height, the noise floor, that grows with the rate. A small rate has a low floor and
-takes for ever to reach it. A schedule has both. It is a function from the number of updates made to the
-next rate, and stands where a rate stands: ``ab.SGD(lr=ab.schedules.Cosine(0.2, period=900))``.
+A large learning rate is fast but does not converge: gradients of single batches are noisy, and the noise
+keeps the loss at a level, the noise floor, that grows with the rate. A small rate has a low floor and reaches
+it slowly. A schedule combines both. It is a function from the number of updates made to the next rate, and is
+passed in place of a rate: ``ab.SGD(lr=ab.schedules.Cosine(0.2, period=900))``.
 
-First the floor of the simplest problem there is, then every schedule of ``anyback.schedules`` on one network.
+First the noise floor of the simplest problem, then every schedule of ``anyback.schedules`` on one network.
 """
 
 import matplotlib.pyplot as plt
@@ -23,12 +23,12 @@ from anyback.random import Purpose, Stream
 # The noise floor
 # ---------------
 #
-# Find the mean of numbers x that come one at a time, by descent on (w - x)^2 / 2: w = w - lr (w - x). The
-# true mean is 0, the variance 1, the start w = 5. A constant rate shrinks the distance by the factor 1 - lr
-# an update, until the mean of w^2 stays at lr / (2 - lr). Robbins and Monro ("A stochastic approximation
-# method", 1951) ask of the rates that their sum be infinite, to get anywhere, and the sum of their squares
-# finite, to come to rest. 1 / (1 + t) is such a schedule, and turns descent into something well known: w is
-# then the running mean of all x so far.
+# Estimate the mean of numbers x that arrive one at a time, by descent on (w - x)^2 / 2: w = w - lr (w - x).
+# The true mean is 0, the variance 1, the start w = 5. A constant rate shrinks the distance by the factor 1 -
+# lr an update, until the mean of w^2 stays at lr / (2 - lr). Robbins and Monro ("A stochastic approximation
+# method", 1951) require that the sum of the rates is infinite, to reach any point, and the sum of their
+# squares finite, to converge. 1 / (1 + t) is such a schedule, with which w is the running mean of all x so
+# far.
 
 rates = {f"Constant({lr})": schedules.Constant(lr) for lr in (0.5, 0.1, 0.02)}
 rates["InverseTime(1, 1)"] = schedules.InverseTime(1.0, decay=1.0)
@@ -51,7 +51,7 @@ print(f"InverseTime(1, 1) against the mean of the 500 numbers: largest differenc
 # Every schedule on one network
 # -----------------------------
 #
-# Handwritten digits, a tenth of whose training labels are drawn at random: noise that stays. All schedules
+# Handwritten digits, with a tenth of the training labels random: noise that remains. All schedules
 # but "Constant, a tenth" go up to 0.2, which is large with a momentum of 0.9; 20 epochs in batches of 32 are
 # 900 updates. Loshchilov and Hutter ("SGDR", 2017) restart the cosine, each period twice as long as the last;
 # Smith ("Cyclical learning rates", 2017) goes up and down; Smith and Topin ("Super-convergence", 2017) do so
@@ -82,7 +82,7 @@ rates = {
 
 # %%
 # All twelve networks are trained at once: their weights are the rows of one array, (12, P), and their rates a
-# column (12, 1). They begin alike and see the same batches, so whatever differs is the schedule's doing.
+# column (12, 1). They have the same initial weights and batches, so only the schedules differ.
 
 model, _ = ab.MLP([32], 10).bind((64,))
 layout = Layout(model.specs())
@@ -116,11 +116,11 @@ for k, name in enumerate(rates):
     print(f"  {name:22}{start:10.4f}{middle:9.4f}{end:9.4f}{final[k]:16.4f}{accuracy[k]:20.4f}")
 
 # %%
-# The constant rate is held up by its noise, and a tenth of it is still on the way. The five schedules that
-# stay large for long and end near zero are lowest, in an order that changes with the seed. Those that fall
-# early are higher. With this seed InverseTime, which falls first, is even higher than the constant rate: its
-# sum of rates is infinite, but not within 900 updates. Held out, all are a few of 359 images apart with this
-# seed: a lower training loss means here that more wrong labels were learned, too.
+# The constant rate is limited by its noise, and a tenth of it has not converged. The five schedules that stay
+# large for long and end near zero have the lowest loss, in an order that changes with the seed. Those that
+# fall early are higher. With this seed InverseTime, which falls first, is even higher than the constant rate:
+# its sum of rates is infinite, but not within 900 updates. On held-out data all differ by a few of 359 images
+# with this seed: here a lower training loss also means that more wrong labels were learned.
 #
 # A `Trainer` with the schedule in place of the rate does the same training, one network at a time.
 
@@ -130,8 +130,8 @@ trainer.fit(x, y, epochs=epochs, batch_size=size, verbose=0)
 print(f"Cosine alone, by Trainer: training loss {trainer.evaluate(x, y)['loss']:.4f}")
 
 # %%
-# Above each rate, below it the mean loss of each epoch, and in numbers the final training loss; grey is the
-# constant rate. See how the loss drops where the rate drops (Step, Piecewise), and jumps where it restarts.
+# Each schedule, and below it the mean loss of each epoch with the final training loss as a number; grey is
+# the constant rate. The loss drops with the rate (Step, Piecewise), and jumps at restarts.
 
 means = np.mean(np.reshape(losses, (epochs, -1, len(rates))), axis=1)
 ends = np.arange(1, epochs + 1) * updates // epochs

@@ -1,15 +1,15 @@
 r"""
-A sine from three sigmoids
-==========================
-A network of one input, three sigmoid units and one linear output draws a curve of the form
+Sine regression with three sigmoid units
+========================================
+A network with one input, three sigmoid units and one linear output computes a curve of the form
 
 .. math:: \hat y(x) = c + \sum_{j=1}^{3} v_j\, \sigma(w_j x + b_j), \qquad
           E = \tfrac12 (\hat y - y)^2.
 
-Three steps of different height, place and steepness, added up. Enough of them come as near as one likes
-to any continuous curve (Cybenko, "Approximation by superpositions of a sigmoidal function", 1989); for a
-period of the sine three will do. Gradient descent finds them, one sample at a time. Textbooks train such a
-network for 3000 epochs (``--full``); a tenth of them shows it too.
+This is a sum of three steps of different height, position and steepness. With enough steps the sum
+approximates any continuous curve (Cybenko, "Approximation by superpositions of a sigmoidal function", 1989);
+for a period of the sine three are enough. Gradient descent fits them, one sample at a time. Textbooks train
+such a network for 3000 epochs (``--full``); a tenth of that is enough to see it.
 """
 
 import time
@@ -31,9 +31,9 @@ print(f"{len(x)} points of sin on [0, 2 pi), inputs from {x[0, 0]:.2f} to {x[-1,
 # %%
 # The network
 # -----------
-# A sigmoid is almost a straight line where its input is small, and three straight lines add up to one. So
-# weights and biases begin with a spread of 2: normal numbers of standard deviation 2, which let each unit
-# bend somewhere within [-1, 1). The loss is half the squared error: its derivative is the error itself.
+# A sigmoid is almost linear for small inputs, and three linear functions add up to one. So
+# weights and biases are initialized with normal numbers of standard deviation 2, with which each unit
+# bends somewhere within [-1, 1). The loss is half the squared error: its derivative is the error itself.
 
 
 @loss(targets="reals")
@@ -52,9 +52,9 @@ print(trainer.model.summary())
 # %%
 # Why biases sum over axis 0
 # --------------------------
-# All 63 rows at once are Z = X W^T + b: the one row b is added to every row of X W^T. What is used 63
-# times gets 63 gradients, and they add up: the bias's gradient is the sum of dZ over axis 0. Forward,
-# back by hand, and then central differences of the error, which know nothing of axes.
+# For all 63 rows at once Z = X W^T + b: the one row b is added to every row of X W^T. As b is used 63
+# times, it receives 63 gradients, which add up: the gradient of the bias is the sum of dZ over axis 0. We
+# compare the layer's vjp with the sum by hand, and with central differences of the error.
 
 hidden, _, output = trainer.model.layers
 params = trainer.layout.params(trainer.weights, None)
@@ -95,9 +95,9 @@ print(
 # %%
 # One sample at a time
 # --------------------
-# An epoch goes through the 63 points in a new order and makes 63 updates. ``fit`` counts epochs in all: a
-# second call goes on. Look at how soon the error is a hundredth of what it was. Guessing the mean, a flat
-# line at 0, would have an error of about 0.25.
+# An epoch uses the 63 points in a new order and makes 63 updates. ``epochs`` of ``fit`` is the total: a
+# second call resumes. The last column shows how soon the error has fallen to a hundredth. Predicting the
+# mean, a flat line at 0, would have an error of about 0.25.
 
 epochs, every = (3000, 500) if full else (300, 50)
 start = trainer.evaluate(x, y)["loss"]
@@ -114,9 +114,9 @@ print(f"largest error of the last fit: {np.max(np.abs(fits[epochs] - y)):.4f}")
 print(f"time: {seconds:.1f} s, {seconds / trainer.updates * 1e6:.0f} microseconds an update")
 
 # %%
-# Above, the fits: the first is that of random weights, the second has the bends already, the last can hardly
-# be told from the sine. Below, the error on the way, and what the network has found: three steps
-# :math:`v_j \sigma(w_j x + b_j)`, drawn around their means. None of them looks like a sine.
+# Top: the fits. The first is that of random weights, the second already has the bends, the last is hardly
+# distinguishable from the sine. Bottom: the error during training, and the three learned steps
+# :math:`v_j \sigma(w_j x + b_j)`, with their means subtracted. None of them looks like a sine.
 
 figure = plt.figure(figsize=(8.6, 4.8))
 upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1.7])
@@ -131,10 +131,10 @@ upper.supxlabel("angle (rad)", fontsize=10)
 
 left, right = lower.subplots(1, 2, width_ratios=[4, 3])
 way = [start, *(row["loss"] for row in trainer.history)]
-left.semilogy(range(epochs + 1), way, linewidth=1.2, label="in each epoch, while it learns")
-left.semilogy(errors.keys(), errors.values(), "o", markersize=5, label="of the fits above")
+left.semilogy(range(epochs + 1), way, linewidth=1.2, label="mean during each epoch")
+left.semilogy(errors.keys(), errors.values(), "o", markersize=5, label="fits above")
 left.axhline(start / 100, color="#6b6b6b", linestyle="--", linewidth=1.2, label="start / 100")
-left.set(title="error on the way", xlabel="epoch", ylabel="mean half squared error")
+left.set(title="error during training", xlabel="epoch", ylabel="mean half squared error")
 left.legend(fontsize=9)
 
 p = trainer.parameters()
@@ -143,6 +143,6 @@ steps -= steps.mean(axis=0)
 for j, style in enumerate(["-", (0, (5, 1.5)), (0, (1, 1))]):
     right.plot(angle, steps[:, j], linestyle=style, label=f"unit {j + 1}")
 right.plot(angle, steps.sum(axis=1), color="black", linestyle=(0, (5, 1, 1, 1)), label="their sum")
-right.set(title="three steps", xlabel="angle (rad)", ylabel="contribution", ylim=(-2.2, 2.9))
+right.set(title="three units", xlabel="angle (rad)", ylabel="contribution", ylim=(-2.2, 2.9))
 right.legend(ncols=2, loc="upper center", fontsize=9, handlelength=2.8)
 save(figure)

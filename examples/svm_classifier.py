@@ -1,15 +1,15 @@
 """
-Scores, a loss, a penalty: the SVM and the softmax classifier
-=============================================================
+SVM and softmax classifiers
+===========================
 
-A linear classifier gives each class a score, f = W x + b. A loss says how far the scores are from
-the labels, a penalty says which of many good W is preferred, and training lowers their sum:
+A linear classifier computes a score for each class, f = W x + b. A loss measures how far the scores are from
+the labels, a penalty prefers small weights, and training minimizes their sum:
 
     L = (1 / n) sum_i L_i + lambda sum W^2
 
-The multiclass SVM and the softmax classifier differ in L_i alone. Both are worked by hand on three
-scores, their gradients are checked, and six models are trained on real pictures of digits.
-Follows F.-F. Li, A. Karpathy and J. Johnson, CS231n course notes (Stanford, 2016).
+The multiclass SVM and the softmax classifier differ in L_i alone. Both are computed by hand for three
+scores, their gradients are checked, and six models are trained on images of digits.
+After F.-F. Li, A. Karpathy and J. Johnson, CS231n course notes (Stanford, 2016).
 """
 
 from functools import partial
@@ -29,11 +29,11 @@ losses = {"SVM": multiclass_hinge, "softmax": softmax_cross_entropy}
 # %%
 # Three scores by hand
 # --------------------
-# The picture of the course notes: four pixels, three classes, the right class is the last. The SVM
-# asks that the right score lead every other by 1 and charges what is missing (J. Weston and C.
+# The example of the course notes: four pixels, three classes, the correct class is the last. The SVM
+# requires the correct score to exceed every other by 1 and penalizes the shortfall (J. Weston and C.
 # Watkins, "Support vector machines for multi-class pattern recognition", 1999): L_i = sum over the
-# other classes of max(0, f_j - f_y + 1). The softmax makes probabilities of the scores and charges
-# L_i = -log p_y.
+# other classes of max(0, f_j - f_y + 1). The softmax turns the scores into probabilities;
+# its loss is L_i = -log p_y.
 
 W = backend.asarray(np.array([[0.01, -0.05, 0.1, 0.05], [0.7, 0.2, 0.05, 0.16], [0.0, -0.45, -0.2, 0.03]]))
 b = backend.asarray(np.array([0.0, 0.2, -0.3]))
@@ -48,13 +48,12 @@ for name, loss in losses.items():
     print(f"{name:8s} loss {float(value):.2f}, dL/df", *(f"{float(slope[j]):6.2f}" for j in range(3)))
 
 # %%
-# The SVM pushes down every score that is too near, each with the same force, and the right one up
-# by their number. The softmax pushes each wrong score down by its probability, and the right one up
-# by their sum.
+# The gradient of the SVM is 1 for every score within the margin, and minus their number for the correct one.
+# That of the softmax is the probability of each wrong class, and minus their sum for the correct one.
 #
-# The whole loss, and its gradient
-# --------------------------------
-# All weights of a network lie in one flat vector w, biases among them. The mask spares the
+# The total loss and its gradient
+# -------------------------------
+# All weights and biases of a network are in one flat vector w. The mask excludes the
 # biases: the penalty is for W alone. Value and gradient are sums of the same two terms.
 
 strength = 1e-3
@@ -74,10 +73,10 @@ def total(w, network, layout, loss, x, y):
 
 
 # %%
-# A gradient can be had twice: by the chain rule, exact and fast, and by central differences,
+# A gradient can be computed in two ways: by the chain rule, exact and fast, and by central differences,
 # (L(w + h) - L(w - h)) / 2h for one weight at a time, slow and approximate. They must agree.
-# Here are all 650 weights of the linear SVM on 100 pictures; four of class 0 are shown. Rounding
-# errors of L, divided by 2h, are all that is left of the difference.
+# Here are all 650 weights of the linear SVM on 100 images; four of class 0 are printed. The remaining
+# difference is the rounding error of L divided by 2h.
 
 (x, y), (x_test, y_test) = ab.datasets.digits()
 images, labels = backend.asarray(x, "float64"), backend.asarray(y)
@@ -101,13 +100,13 @@ print(f"largest difference of all {layout.size}, in units of the largest slope: 
 # %%
 # One, two and three layers
 # -------------------------
-# Between two layers stands a ReLU: f = W2 max(0, W1 x + b1) + b2, and so on. `gradcheck` compares
+# Between two layers is a ReLU: f = W2 max(0, W1 x + b1) + b2, and so on. `gradcheck` compares
 # the weights of a model all at once, along a random direction, then a few one by one, and raises
-# an error where they differ by more than the tolerance.
+# an error if they differ by more than the tolerance.
 #
-# The data term, the penalty and their sum are those of all training pictures after training.
-# "met" is the share of the pictures whose loss is exactly 0: the SVM leaves a picture alone once
-# its margins are met. The softmax is never content.
+# The data term, the penalty and their sum are those of all training images after training.
+# "met" is the share of the images whose loss is exactly 0: the SVM ignores an image once
+# its margins are met. The loss of the softmax is never 0.
 
 tolerance, templates = 1e-6, {}
 print("\nlayers  loss     gradcheck     data + penalty =  total     met   train    test")
@@ -125,7 +124,7 @@ for layers, hidden in enumerate(([], [64], [64, 64]), start=1):
         data = float(loss(scores, labels)[0])
         penalty = strength * float(l2(w, backend.asarray(layout.decays()))[0])
         both = float(L(w, x=images, y=labels)[0])
-        each, _ = loss(scores[:, None, :], labels[:, None])  # each picture a batch of its own
+        each, _ = loss(scores[:, None, :], labels[:, None])  # each image as its own batch
         met = float(xp.sum(xp.astype(each == 0.0, each.dtype))) / len(y)
         train = float(ab.metrics.accuracy(scores, labels))
         test = np.sum(trainer.predict(x_test).argmax(axis=1) == y_test) / len(y_test)
@@ -137,11 +136,11 @@ for layers, hidden in enumerate(([], [64], [64, 64]), start=1):
             templates[name] = trainer.parameters()["0.weight"]
 
 # %%
-# What a row of W looks like
-# --------------------------
-# The score of a class is the inner product of its row with the picture: the row is a template.
-# Blue pixels speak for the class, red ones against it. Above is the mean picture of each digit. Each
-# row of pictures has a scale of its own, with white at 0. Ink in the hole of the 0 speaks loudly
+# Rows of W as templates
+# ----------------------
+# The score of a class is the inner product of its row with the image: the row is a template.
+# Blue pixels count for the class, red ones against it. At the top is the mean image of each digit. Each
+# row of images has its own scale, with white at 0. Ink in the hole of the 0 counts strongly
 # against it.
 
 pictures = {"mean": np.stack([x[y == digit].mean(axis=0) for digit in range(10)]), **templates}

@@ -2,10 +2,10 @@ r"""
 Tensor operations and their geometry
 ====================================
 
-A network is a chain of a few operations on arrays: element by element, dot products, changes of shape. Each
-is written here twice: as a Python loop, and as a gate for whole arrays. A dense layer,
-:math:`y = \mathrm{relu}(x W^T + b)`, is three of them. As geometry it turns, stretches and shifts the plane,
-then presses flat what is negative. After F. Chollet, "Deep Learning with Python" (2nd edition, 2021).
+A network is a chain of a few operations on arrays: elementwise operations, dot products, reshapes. Each is
+written here twice: as a Python loop, and as a gate for whole arrays. A dense layer, :math:`y =
+\mathrm{relu}(x W^T + b)`, is three of them. Geometrically it rotates, stretches and shifts the plane, then
+sets negative coordinates to zero. After F. Chollet, "Deep Learning with Python" (2nd edition, 2021).
 """
 
 import time
@@ -18,11 +18,11 @@ import anyback as ab
 from anyback.random import Stream
 
 # %%
-# Loops say what is meant
-# -----------------------
-# Element-wise operations look at one element at a time. A dot product multiplies pairs and adds up. A matrix
+# Tensor operations as loops
+# --------------------------
+# Elementwise operations use one element at a time. A dot product multiplies pairs and sums. A matrix
 # times a vector is a dot product for each row, a matrix times a matrix one for each row and each column. A
-# reshape reads the elements row by row and deals them out again.
+# reshape reads the elements row by row and writes them into rows of another length.
 
 
 def relu(x):
@@ -49,8 +49,8 @@ def reshape(x, columns):
 # %%
 # The same results, much faster
 # -----------------------------
-# Element-wise results are equal to the last bit; sums of products differ by rounding, because a fast product
-# adds in another order. The arithmetic is the same. What a loop pays for is Python's look at each number.
+# Elementwise results are equal to the last bit; sums of products differ by rounding, because a fast product
+# adds in another order. The arithmetic is the same; the loop is slower because Python interprets each number.
 
 xp, gates, draw = backend.namespace, ab.gates, Stream(0, "tensor operations")
 (x, y), v, (a, b) = draw.normal((2, 400, 300)), draw.normal(300), draw.normal((2, 100, 100))
@@ -77,12 +77,12 @@ for name, loop, gate, hosts in trials:
     print(f"time: {name}: loop {slow:.2f} ms, gate {min(fast):.4f} ms, {slow / min(fast):.0f} times faster")
 
 # %%
-# Shapes
-# ------
+# Shapes and broadcasting
+# -----------------------
 # A product takes the last axis of the left array with the first of the right one; the other axes stay. Shapes
-# that differ are broadcast: lined up from the right, an axis of length 1, or none, is repeated. Backwards,
-# what was repeated gets the sum of its copies' gradients, so that every gradient has the shape of its array.
-# The last row is a trap: a column minus a vector is a square. The losses of the library refuse it.
+# that differ are broadcast: aligned from the right, an axis that is missing or of length 1 is repeated. In
+# the backward pass the gradients of the copies are summed, so every gradient has the shape of its array. The
+# last row is a common error: a column minus a vector is a square. The losses of the library refuse it.
 
 print(f"\n{'left':16}    {'right':8}    {'result':15}  gradients")
 for sign, gate, left, right in (
@@ -101,7 +101,7 @@ for sign, gate, left, right in (
 # %%
 # A dense layer works on the last axis
 # ------------------------------------
-# Any axes may come before it. 2 x 3 x 4 vectors of 5 numbers are 24 rows, however they are arranged.
+# Any axes may precede it. 2 x 3 x 4 vectors of 5 numbers are 24 rows, however they are arranged.
 
 layer, _ = ab.Dense(7).bind((3, 4, 5))
 params = {"weight": backend.asarray(draw.normal((7, 5))), "bias": backend.asarray(draw.normal(7))}
@@ -117,8 +117,8 @@ print(f"gradients but for {slopes_off:.1e}\n")
 # Geometry
 # --------
 # A point of the plane is a row of two numbers. Adding a vector to all points is a translation. A product with
-# a 2 x 2 matrix is a linear map, such as a rotation, a stretch or a shear, and leaves the origin where it is.
-# Both together are an affine map. A rotation keeps all lengths, and eight times 45 degrees is once around.
+# a 2 x 2 matrix is a linear map, such as a rotation, a stretch or a shear, and keeps the origin fixed.
+# Both together are an affine map. A rotation keeps all lengths, and eight times 45 degrees is a full turn.
 
 c = s = 0.5**0.5  # cosine and sine of 45 degrees
 host = [[c, -s], [s, c]], [[1.4, 0.0], [0.0, 0.5]], [[1.0, 0.6], [0.0, 1.0]], [0.4, 0.4]
@@ -134,8 +134,8 @@ print(f"eight turns end {float(xp.max(xp.abs(around - points))):.1e} away from t
 # %%
 # Why there are activations
 # -------------------------
-# One affine map after another is an affine map: R (T x + b) + b = (R T) x + (R b + b). So layers without
-# activations are a single layer, however many there are. With relu between them they are not.
+# The composition of affine maps is an affine map: R (T x + b) + b = (R T) x + (R b + b). So any number of
+# layers without activations equals a single layer. With relu between them they do not.
 
 x = backend.asarray(draw.normal((50, 2)))
 for activation in (ab.activations.identity, ab.activations.relu):
@@ -144,8 +144,8 @@ for activation in (ab.activations.identity, ab.activations.relu):
     print(f"two layers with {activation.__name__:8} differ from one affine map by {float(off):.1e}")
 
 # %%
-# The picture follows a grid and a letter through each map; dashed is where the letter was. Straight lines
-# stay straight, until relu presses three quarters of the plane onto the edges of the fourth.
+# The plots show a grid and a letter under each map; the original letter is dashed. Straight lines
+# stay straight, until relu maps three quarters of the plane onto the edges of the fourth.
 
 across, along = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 81), indexing="ij")
 grid = np.concatenate([np.stack([across, along], axis=-1), np.stack([along, across], axis=-1)])  # (18, 81, 2)

@@ -1,4 +1,4 @@
-"""What every example shares: its command line, the look of its pictures, and where they go."""
+"""What the examples share: command line, plot style, and the output folder."""
 
 import argparse
 import os
@@ -19,9 +19,9 @@ plt.style.use(Path(__file__).with_suffix(".mplstyle"))
 
 _parser = argparse.ArgumentParser(description="An example of anyback.")
 _parser.add_argument("--backend", help="numpy, cupy, torch, jax, array_api_strict, ... (default: auto)")
-_parser.add_argument("--full", action="store_true", help="the full size, in scripts that know it")
+_parser.add_argument("--full", action="store_true", help="the full size, in scripts that support it")
 _parser.add_argument(
-    "--output", type=Path, default=Path("pictures"), help="folder of the pictures (./pictures)"
+    "--output", type=Path, default=Path("pictures"), help="folder for the plots (./pictures)"
 )
 _arguments = _parser.parse_args()
 
@@ -29,7 +29,7 @@ try:
     backend = ab.backend(_arguments.backend)
     _arguments.output.mkdir(parents=True, exist_ok=True)
     if not os.access(_arguments.output, os.W_OK):
-        raise PermissionError(f"no pictures can be written to {_arguments.output}")
+        raise PermissionError(f"cannot write plots to {_arguments.output}")
 except (ValueError, ab.BackendError, OSError) as error:
     _parser.exit(2, f"{_parser.prog}: error: {error}\n")
 full = _arguments.full
@@ -37,7 +37,7 @@ pictures = []
 
 
 def save(figure, name=""):
-    """Save a picture as SCRIPT.png, or as SCRIPT-name.png, in the folder of the pictures."""
+    """Save a plot as SCRIPT.png, or as SCRIPT-name.png, in the output folder."""
     script = Path(sys.argv[0]).stem
     path = _arguments.output / f"{script}-{name}.png" if name else _arguments.output / f"{script}.png"
     figure.savefig(path)

@@ -89,6 +89,7 @@ _DATA: Any = typer.Argument(
     "file, or a folder of IDX files.",
     show_default=False,
 )
+_TARGET = DATA, "NAME|INDEX", "Target column or array; columns count from 0, and -1 is the last."
 _DROP = DATA, "NAME,...", "Input columns to leave out, by name or index, such as text columns."
 Data = Annotated[str, _DATA]
 OptionalData = Annotated[str | None, _DATA]
@@ -105,15 +106,8 @@ BackendName = Annotated[
         show_default="$ANYBACK_BACKEND, else auto",
     ),
 ]
-Target = Annotated[
-    str | None,
-    option(
-        DATA,
-        "NAME|INDEX",
-        "Target column or array; columns count from 0, and -1 is the last.",
-        show_default="last column, or array y",
-    ),
-]
+Target = Annotated[str | None, option(*_TARGET, show_default="last column, or array y")]
+TargetOfRun = Annotated[str | None, option(*_TARGET, show_default="the run's target")]
 Drop = Annotated[str | None, option(*_DROP, show_default=False)]
 DropOfRun = Annotated[str | None, option(*_DROP, show_default="those the run dropped")]
 
@@ -165,7 +159,7 @@ class Options:
             TRAINING,
             "RATE",
             "Weight decay, for regularization.",
-            show_default="0.3 for AdamW, else its own",
+            show_default="0.3 for AdamW, else 0",
         ),
     ] = None
     clip_norm: Annotated[
@@ -213,7 +207,7 @@ class Options:
     ] = "auto"
     standardize: Annotated[
         bool,
-        option(SCALING, "", "Scale inputs to mean 0 and variance 1."),
+        option(SCALING, "", "Scale inputs to mean 0, variance 1."),
     ] = True
     dtype: Annotated[str, option(BACKEND, "NAME", "float32, or float64 (twice the memory and time).")] = (
         "float32"
@@ -223,7 +217,7 @@ class Options:
         option(
             TRAINING,
             "N",
-            "Seed of weights, shuffling, validation split and dropout; the same draws on every backend.",
+            "Seed of weights, shuffling, validation split and dropout, on any backend.",
         ),
     ] = 0
     keep: Annotated[

@@ -61,7 +61,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "metrics": {
         (
             "_classes",
-            "xp.astype(target, guess.dtype, copy=False) -> xp.astype(target, guess.dtype, copy=True)",
+            "xp.astype(target, predicted.dtype, copy=False) -> xp.astype(target, predicted.dtype, copy=True)",
         ): "a copy has the same values",
         (
             "_r2",

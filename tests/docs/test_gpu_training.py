@@ -1,4 +1,4 @@
-"""examples/gpu_training.py: a job that is stopped, in whatever way, goes on as if it had not been."""
+"""examples/gpu_training.py: a job that was stopped, in whatever way, resumes as if it had not been."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_another_job_goes_on(backend_name, tmp_path):
     ended(job(whole, "--epochs", "3", backend=backend_name))
     ended(job(halves, "--epochs", "1", backend=backend_name))
     out, _ = ended(job(halves, "--epochs", "3", backend=backend_name))
-    assert out.startswith("goes on after epoch 1\n") and "accuracy" in out.splitlines()[-1]
+    assert out.startswith("resumes after epoch 1\n") and "accuracy" in out.splitlines()[-1]
     on_gpu = backend_name in ("cupy", "torch:cuda")  # sums there may come in another order each time
     for name, w in parameters(whole).items():
         np.testing.assert_allclose(parameters(halves)[name], w, rtol=0, atol=1e-4 if on_gpu else 0)
@@ -58,10 +58,10 @@ def test_a_job_whose_time_is_up_saves_and_goes_on(number, tmp_path):
         time.sleep(0.05)
     process.send_signal(number)
     _, err = ended(process, code=128 + number)
-    assert "the same command goes on" in err and "Traceback" not in err
+    assert "the same command resumes" in err and "Traceback" not in err
     stopped = ab.Trainer.load(tmp_path / "checkpoint.safetensors", backend="numpy")
     out, _ = ended(job(tmp_path, "--epochs", str(stopped.epoch + 1), backend="numpy"))
-    assert out.startswith(f"goes on after epoch {stopped.epoch}\n")
+    assert out.startswith(f"resumes after epoch {stopped.epoch}\n")
     after = ab.Trainer.load(tmp_path / "checkpoint.safetensors", backend="numpy")
     assert after.epoch == stopped.epoch + 1 and len(after.history) == after.epoch
     reference = tmp_path / "reference"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyback.cli.app import command
-from anyback.cli.options import DATA, BackendName, Data, DropOfRun, RunPath, Target, option
+from anyback.cli.options import DATA, BackendName, Data, DropOfRun, RunPath, TargetOfRun, option
 
 __all__ = ["evaluate"]
 
@@ -17,7 +17,7 @@ __all__ = ["evaluate"]
 def evaluate(
     run: RunPath,
     data: Data,
-    target: Target = None,
+    target: TargetOfRun = None,
     drop: DropOfRun = None,
     all_rows: Annotated[
         bool, option(DATA, "", "Evaluate all rows, including the training rows.", "--all")
