@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.checkpoint.files import append, rewrite, sweep
+from anyback.checkpoint.files import append, remove_stale, rewrite
 from anyback.lookup import set_module, suggestion
 from anyback.training.hooks import Callback, DivergenceError, NaNGuard, hook_names
 from anyback.training.trainer import Trainer
@@ -209,7 +209,7 @@ class Checkpoint(Callback):
         folder = os.path.dirname(self.path.format(epoch=0, update=0)) or "."
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"path must be in a folder that exists, got {self.path!r}")
-        sweep(folder)
+        remove_stale(folder)
 
     @property
     def watches_updates(self) -> bool:

@@ -27,7 +27,7 @@ Parameters: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a layer says of one of its arrays.
+    """One parameter of a layer: shape, initializer, and whether it is trained and decays.
 
     Attributes
     ----------

@@ -18,8 +18,8 @@ from anyback.parameters import Layout
 from anyback.pytree import tree_map
 from anyback.random import Purpose, Stream, step_seed
 from anyback.training.bound_model import BoundModel
+from anyback.training.data_checks import Scaler
 from anyback.training.hooks import NaNGuard
-from anyback.training.inputs import Scaler
 from anyback.training.probe import Operation, probed
 from anyback.training.step import Data
 from anyback.training.trainer import Trainer

@@ -33,7 +33,7 @@ __all__ = [
     "read",
     "replace",
     "rewrite",
-    "sweep",
+    "remove_stale",
     "versions",
     "write",
 ]
@@ -234,7 +234,7 @@ def append(path: str | Path, data: bytes) -> None:
         raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
 
 
-def sweep(folder: str | Path) -> None:
+def remove_stale(folder: str | Path) -> None:
     """Remove temporary files that killed processes left in a folder; those of running ones stay."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
@@ -290,7 +290,7 @@ def _memory(array: np.ndarray) -> memoryview:
 
 
 def _created(stem: str) -> IO[bytes]:
-    """Open a new file with a unique name, locked: the lock tells `sweep` that its writer is running."""
+    """Open a new file with a unique name, locked: the lock tells `remove_stale` that it is in use."""
     while True:
         file = open(f"{stem}.{os.urandom(6).hex()}.tmp", "xb")  # noqa: SIM115 - the caller closes it
         free = True

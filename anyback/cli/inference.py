@@ -20,7 +20,7 @@ from anyback.cli.run_dir import Run, open_run
 from anyback.cli.splits import split_test
 from anyback.cli.task import flatten, read_table, split_names
 from anyback.tables import load_inputs
-from anyback.training.inputs import fingerprint
+from anyback.training.data_checks import fingerprint
 
 __all__ = ["evaluate", "predict"]
 

@@ -28,7 +28,7 @@ from anyback.cli.task import Task, read_table
 from anyback.interrupt import Interrupted
 from anyback.layers import MLP
 from anyback.tables import SHIPPED, Table
-from anyback.training.inputs import fingerprint
+from anyback.training.data_checks import fingerprint
 from anyback.training.trainer import Trainer
 
 __all__ = ["resume", "train"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from anyback import losses
 from anyback.checkpoint import newest
-from anyback.checkpoint.files import replace, sweep, versions
+from anyback.checkpoint.files import remove_stale, replace, versions
 from anyback.checkpoint.locks import lock
 from anyback.cli.app import note
 from anyback.cli.options import Options
@@ -117,7 +117,7 @@ def locked(run_dir: Path) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
         try:
-            sweep(run_dir)
+            remove_stale(run_dir)
             yield
         finally:
             if os.name == "nt":  # an open file cannot be removed there; elsewhere the lock is held until then

@@ -1,4 +1,4 @@
-"""The base class of all layers: what a layer is asked for, and the summary of a model."""
+"""The base class of all layers: their interface, and the summary of a model."""
 
 from __future__ import annotations
 

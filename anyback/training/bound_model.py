@@ -16,8 +16,8 @@ from anyback.losses import Loss
 from anyback.metrics import Metric
 from anyback.optimizers import Optimizer
 from anyback.parameters import Layout
+from anyback.training.data_checks import Scaler
 from anyback.training.fit_data import HostData, InputSpec, chunks
-from anyback.training.inputs import Scaler
 from anyback.training.metric_sums import MetricSums
 from anyback.training.state import TrainState
 from anyback.training.step import Data, TrainStep

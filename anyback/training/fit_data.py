@@ -13,17 +13,17 @@ from anyback.arrays import Array
 from anyback.backends import Backend
 from anyback.losses import Loss
 from anyback.random import Purpose, Stream
-from anyback.training.inputs import (
+from anyback.training.data_checks import (
     Scaler,
     as_inputs,
     as_targets,
     as_weights,
     cast,
+    check_one_hot,
     class_weights,
     fingerprint,
     fits,
-    one_class,
-    some_weight,
+    scale_weights,
 )
 from anyback.training.step import Data
 from anyback.validation import integer
@@ -89,7 +89,7 @@ class InputSpec:
         soft = self.loss.probabilities or self.loss.link == "softmax"
         y = as_targets(y, self.loss.targets, self.outputs, len(x), soft=soft, name=f"{name}y")
         if self.classes and y.ndim == 2 and self.outputs > 1 and self.loss.link != "softmax":
-            one_class(y, f"{name}y")
+            check_one_hot(y, f"{name}y")
         return x, y, as_weights(sample_weight, len(y), f"{name}sample_weight")
 
     def weigh_classes(self, data: Checked, given: Mapping[int, float] | Sequence[float]) -> Checked:
@@ -99,7 +99,7 @@ class InputSpec:
             raise ValueError(f"class_weight needs one class a sample, got it with loss {self.loss.name!r}")
         x, y, weight = data
         own = class_weights(given, y, self.outputs)
-        return x, y, some_weight(own if weight is None else own * weight, "class_weight of the samples")
+        return x, y, scale_weights(own if weight is None else own * weight, "class_weight of the samples")
 
     def put(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, name: str = "") -> Data | HostData:
         """Standardise, cast and place checked data on the device, or on the host if they do not fit there.
@@ -199,7 +199,7 @@ def _split(data: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
         raise ValueError(f"validation_split={share} of {len(x)} samples leaves one part empty")
 
     def part(rows: np.ndarray, name: str) -> Checked:
-        return x[rows], y[rows], None if weight is None else some_weight(weight[rows], name)
+        return x[rows], y[rows], None if weight is None else scale_weights(weight[rows], name)
 
     return part(order[size:], "sample_weight of the training part"), part(
         order[:size], "sample_weight of the validation part"

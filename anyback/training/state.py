@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anyback.arrays import Array
+from anyback.training.data_checks import Scaler
 from anyback.training.history import History
-from anyback.training.inputs import Scaler
 
 __all__ = ["Snapshot", "TrainState", "check_resumable"]
 

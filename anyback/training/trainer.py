@@ -21,10 +21,10 @@ from anyback.optimizers import Optimizer
 from anyback.parameters import Layout
 from anyback.random import Purpose, Stream
 from anyback.training.bound_model import BoundModel
+from anyback.training.data_checks import as_inputs, host_inputs
 from anyback.training.fit_data import FitData
 from anyback.training.history import History
 from anyback.training.hooks import Callback, Hooks
-from anyback.training.inputs import as_inputs, host_inputs
 from anyback.training.loop import Loop
 from anyback.training.state import TrainState, check_resumable
 from anyback.validation import boolean, integer, number

@@ -88,7 +88,6 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         ): "a longer table begins with the same numbers",
     },
     "schedules": {
-        ("Schedule._count", "least - 1 -> least - 2"): "the number is only compared with least, and is less",
         ("Cyclic.rate", "now <= self.up -> now < self.up"): "at the top, now = up, both are 1",
     },
 }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import anyback as ab
-from anyback.training.inputs import Scaler, as_inputs, as_targets, cast, fingerprint
+from anyback.training.data_checks import Scaler, as_inputs, as_targets, cast, fingerprint
 from tests.conftest import require
 
 ROWS, WIDTH = 51_200, 196  # batches are small beside the whole

@@ -120,7 +120,7 @@ def test_what_killed_saves_left_is_swept_and_what_lives_is_not(tmp_path):
         living = Path(file.name)
         fit(made(), Checkpoint(tmp_path / "run"), epochs=1)
         assert {file.name for file in tmp_path.iterdir()} == {living.name, other.name, "run"}
-    files.sweep(tmp_path)
+    files.remove_stale(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {other.name, "run"}
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path, monkeyp
     def late(descriptor):
         if not swept:
             swept.extend(tmp_path.iterdir())
-            files.sweep(tmp_path)
+            files.remove_stale(tmp_path)
         return lock(descriptor)
 
     lock = files.lock

@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 
-from anyback.training.inputs import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint
+from anyback.training.data_checks import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint
 from anyback.validation import integer
 from tests.conftest import require
 from tests.training.small_data import LABELS, REALS, X, changed, trainer

@@ -14,7 +14,7 @@ from anyback.cli.app import command
 from anyback.cli.options import BACKEND, OUTPUT, TRAINING, Data, Options, option
 from anyback.layers import MLP
 from anyback.parity import parity as compare
-from anyback.training.inputs import Scaler
+from anyback.training.data_checks import Scaler
 
 __all__ = ["parity"]
 

@@ -28,8 +28,8 @@ __all__ = [
     "fingerprint",
     "fits",
     "host_inputs",
-    "one_class",
-    "some_weight",
+    "check_one_hot",
+    "scale_weights",
 ]
 
 # Elements of a piece: so few that what is computed of them stays in a core's own cache.
@@ -174,10 +174,10 @@ def as_weights(sample_weight: Any, samples: int, name: str = "sample_weight") ->
     if weight.shape != (samples,):
         raise ValueError(f"{name} must have shape ({samples},), got {weight.shape}")
     _require(lambda w: w >= 0, weight, f"{name} must not be negative")
-    return some_weight(weight, name)
+    return scale_weights(weight, name)
 
 
-def some_weight(weight: np.ndarray, name: str) -> np.ndarray:
+def scale_weights(weight: np.ndarray, name: str) -> np.ndarray:
     """Scale weights by a power of two that brings the largest to [1, 2); ValueError if all are zero.
 
     Only ratios of weights matter, and the product is exact. Sums of very small or large ones would leave
@@ -338,7 +338,7 @@ def fingerprint(*arrays: np.ndarray | None) -> str:
     return digest.hexdigest()[:32]
 
 
-def one_class(y: np.ndarray, name: str) -> None:
+def check_one_hot(y: np.ndarray, name: str) -> None:
     """Raise ValueError if a row of binary targets (n, k) does not have exactly one 1."""
     count = (y > 0.5).sum(axis=1)
     _require(lambda c: c == 1, count, f"{name}: metrics of classes take one class a sample")
