@@ -61,6 +61,7 @@ for _old, _module in {
     "trainer": training.trainer,
 }.items():
     sys.modules[f"anyback.{_old}"] = globals()[_old] = _module
+del _old, _module
 
 __all__ = [
     "MLP",

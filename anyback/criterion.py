@@ -120,7 +120,9 @@ class Criterion:
             return self
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__, bound={**self.bound, **options})
-        new._wrap(partial(self.base.__wrapped__, **new.bound))  # costs a call less than merging the options
+        new._wrap(
+            partial(self.base.__wrapped__, **new.bound)
+        )  # cheaper than merging the options at each call
         return new
 
     def placed(self, put: Callable[[Any], Any]) -> Self:
@@ -161,6 +163,8 @@ def _hashable(value: Any) -> Any:
     """Return an option with lists and arrays as nested tuples."""
     if isinstance(value, list | tuple):
         return tuple(map(_hashable, value))
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(entry)) for key, entry in value.items())
     shape = getattr(value, "shape", None)
     if shape is None:
         return value
@@ -198,7 +202,9 @@ def resolve(kind: type[C], given: str | Callable[..., Any], module: ModuleType) 
     name = kind.__name__.lower()
     found: Any = lookup(name, given, module)
     options: dict[str, Any] = {}
-    if isinstance(found, partial) and not found.args:
+    if isinstance(found, partial):
+        if found.args:
+            raise TypeError(f"{name}: options must be bound by name, got positional {found.args!r}")
         found, options = found.func, found.keywords
     if not isinstance(found, kind):
         raise TypeError(

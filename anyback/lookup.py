@@ -27,7 +27,7 @@ def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Cal
     Raises
     ------
     ValueError
-        If nothing is called so; the message gives the nearest name.
+        If there is no such name; the message gives the nearest one.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def lookup(kind: str, name: str | Callable[..., Any], module: ModuleType) -> Cal
 
 
 def suggestion(name: str, names: Sequence[str]) -> str:
-    """Return how an error about an unknown name ends: which was meant, or nothing if none is alike.
+    """Return the end of an error about an unknown name: the similar names, or an empty string.
 
     Meant are those of the same letters or initials, else those that have the name, or eight letters in a row
     of it, in theirs, else the most alike.

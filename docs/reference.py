@@ -46,6 +46,9 @@ SECTIONS = {
     },
 }
 
+# Members that other modules of the package use, and users do not.
+INTERNAL = {"Trainer": ("bound", "prepare", "train_state", "busy")}
+
 
 def names(module: str) -> list[str]:
     """Return the names with an entry on the page of a module."""
@@ -78,8 +81,9 @@ def entry(source: ModuleType, name: str) -> list[str]:
         return []
     kind = role(thing)
     options = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
-    if kind == "class" and (described := attributes(inspect.getdoc(thing) or "")):
-        options.append(f"   :exclude-members: {', '.join(described)}")
+    described = attributes(inspect.getdoc(thing) or "") if kind == "class" else []
+    if hidden := [*described, *INTERNAL.get(name, ())]:
+        options.append(f"   :exclude-members: {', '.join(hidden)}")
     if kind == "class" and name not in source.__all__:  # a base class documents what it inherits, too
         options.append("   :inherited-members:")
     return [f".. auto{kind}:: {source.__name__}.{name}", *options, ""]

@@ -1,8 +1,6 @@
-"""A run as arrays and a description: everything exact resuming needs.
+"""Checkpoints: one safetensors file with everything that exact resuming needs.
 
-Weights, slots, running statistics, the current epoch's sums, the best weights, a half-gathered
-gradient, position, history (it has no wall times), standardisation, callback states, the learning
-rate's factor, the data's fingerprint, and the configuration.
+`anyback.Trainer.save` and `anyback.Trainer.load` use it; `newest` finds the newest intact file.
 """
 
 from anyback.checkpoint.files import CheckpointError, newest, versions

@@ -14,7 +14,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class Layer:
-    """What every layer does; the base class is the layer that does nothing.
+    """Base class of layers; by itself it is the identity.
 
     A subclass is a frozen dataclass of plain values. It overrides `__call__`, and of the rest what
     it needs: `bind` to learn sizes, `specs` to have parameters, `train` to behave differently there.
@@ -115,7 +115,7 @@ class Layer:
 
 
 def check_in_shape(layer: Any, in_shape: Shape) -> None:
-    """Say so when a layer that was bound to one shape is given another, or a sample has no axis."""
+    """Raise ValueError if a layer is bound to another shape, or a sample has no axis."""
     if not in_shape:
         raise ValueError(f"{type(layer).__name__} needs samples with at least one axis, got shape ()")
     if layer.in_shape is not None and layer.in_shape != in_shape:

@@ -73,7 +73,7 @@ class BoundModel:
     ) -> None:
         self.model, out_shape = model.bind(in_shape)
         self.layout = Layout(self.model.specs())
-        _check_outputs(self.model, out_shape, loss)
+        _check_outputs(out_shape, loss)
         if self.layout.size == 0:
             raise ValueError("model must have parameters to train, got none")
         _warn_of_link(self.model, loss)
@@ -128,7 +128,7 @@ class BoundModel:
         self.backend.release(self.steps, self.accumulate, self.measure, self.objective)
 
 
-def _check_outputs(model: Layer, out_shape: tuple[int, ...], loss: Loss) -> None:
+def _check_outputs(out_shape: tuple[int, ...], loss: Loss) -> None:
     if len(out_shape) != 1:
         raise ValueError(f"model must give one row of outputs a sample, got shape {out_shape}: add a Flatten")
     if loss.targets == "labels" and out_shape[0] < 2:

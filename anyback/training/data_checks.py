@@ -35,7 +35,7 @@ __all__ = [
 # Elements of a piece: so few that what is computed of them stays in a core's own cache.
 _PIECE = 1 << 16
 
-# What targets of a kind must fulfil, and how it is said.
+# The condition on targets of each kind, and its wording in errors.
 _ALLOWED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "signs": (lambda y: np.abs(y) == 1, "-1 or 1"),
     "unit interval": (lambda y: (y >= 0) & (y <= 1), "in [0, 1]"),

@@ -109,8 +109,10 @@ class NaNGuard(Callback):
             return
         epoch, snapshot = trainer.epoch, self._snapshot or trainer.loop.snapshot()
         trainer.loop.restore(snapshot)
-        place = trainer.loop.first_nonfinite()
-        trainer.loop.restore(snapshot)
+        try:
+            place = trainer.loop.first_nonfinite()
+        finally:
+            trainer.loop.restore(snapshot)
         raise DivergenceError(
             f"{bad[0]} is {logs[bad[0]]} after epoch {epoch}: {_REMEDY}; not finite first in {place}; "
             f"{_RESTORED}"

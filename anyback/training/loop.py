@@ -233,7 +233,10 @@ class Loop:
 
     def _probe(self, run: Callable[[TrainStep], Any]) -> str | None:
         model = self.model
-        return first_nonfinite(model.step, self.backend, model.loss.name, self.optimizer, run)
+        try:
+            return first_nonfinite(model.step, self.backend, model.loss.name, self.optimizer, run)
+        except Exception as error:  # a custom container may refuse probed layers; the divergence is the news
+            return f"an operation that cannot be named ({type(error).__name__}: {error})"
 
     def _plain_step(self, batch: tuple[Any, ...], step: TrainStep) -> None:
         """Train on one batch by calls that are not compiled."""

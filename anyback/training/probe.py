@@ -192,30 +192,44 @@ class _ProbedLayer(Layer):
     """A layer with a probe on its output, its statistics and its gradients."""
 
     def __init__(self, layer: Layer, probe: Probe, path: str) -> None:
-        self.layer, self.probe, self.path = layer, probe, path
+        self._layer, self._probe, self._path = layer, probe, path
         kind = f"{type(layer).__name__} {getattr(layer, 'name', '')}".strip()  # an Activation has a name
-        self.name = f"layer {path} ({kind})" if path else f"layer ({kind})"
+        self._name = f"layer {path} ({kind})" if path else f"layer ({kind})"
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the layer, for containers that read the fields of their layers."""
+        if name.startswith("__") or "_layer" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self._layer, name)
+
+    def bind(self, in_shape: tuple[int, ...]) -> tuple[Layer, tuple[int, ...]]:
+        return self._layer.bind(in_shape)
+
+    def specs(self) -> dict[str, Any]:
+        return self._layer.specs()
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
-        return self._results(x, *self.layer(params, x))
+        return self._results(x, *self._layer(params, x))
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
-        y, vjp, stats = self.layer.train(params, x, key)
+        y, vjp, stats = self._layer.train(params, x, key)
         return *self._results(x, y, vjp), self._each("statistics", stats)
 
     def _results(self, x: Array, y: Array, vjp: Vjp) -> tuple[Array, Vjp]:
         def back(dy: Array, dx: bool = True) -> tuple[dict[str, Any], Array | None]:
             dparams, dinput = vjp(dy, dx)
             if dinput is not None:
-                dinput = self.probe(Operation("backward", self.name), dinput, dy)
+                dinput = self._probe(Operation("backward", self._name), dinput, dy)
             return self._each("gradient", dparams, dy), dinput
 
-        return self.probe(Operation("forward", self.name), y, x), back
+        return self._probe(Operation("forward", self._name), y, x), back
 
     def _each(self, kind: str, tree: dict[str, Any], source: Array | None = None) -> dict[str, Any]:
         """Call the probe on the arrays of the layer itself; those of inner layers were seen there."""
         return {
-            name: x if isinstance(x, dict) else self.probe(Operation(kind, _join(self.path, name)), x, source)
+            name: x
+            if isinstance(x, dict)
+            else self._probe(Operation(kind, _join(self._path, name)), x, source)
             for name, x in tree.items()
         }
 

@@ -83,7 +83,7 @@ class TrainState:
         return float(self.lr_factor * (rate(updates) if callable(rate) else rate))
 
     def arrays(self, everything: bool = False) -> dict[str, Array]:
-        """Return the arrays by the names that checkpoints use.
+        """Return the arrays by the names of checkpoint format 1, in which ``tally.`` are the sums.
 
         With `everything`, arrays like those of `best` and `accumulated` are included even if these are None.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -240,3 +240,47 @@ def test_looking_changes_nothing():
     fit(runs[0])
     fit(runs[1], GradientStatistics(5), EarlyStopping("loss", 99, restore_best=False), NaNGuard())
     np.testing.assert_array_equal(runs[0].weights, runs[1].weights)
+
+
+@dataclass(frozen=True)
+class Scaled(ab.Layer):
+    """A container of one's own, which reads a field of its layer."""
+
+    inner: ab.Layer
+
+    def bind(self, in_shape):
+        inner, shape = self.inner.bind(in_shape)
+        return replace(self, inner=inner), shape
+
+    def specs(self):
+        return {"inner": self.inner.specs()}
+
+    def __call__(self, params, x):
+        y, vjp = self.inner(params["inner"], x)
+        k = 1.0 / self.inner.units
+
+        def back(dy, dx=True):
+            dparams, dinner = vjp(k * dy, dx)
+            return {"inner": dparams}, dinner
+
+        return k * y, back
+
+
+def test_divergence_is_named_inside_a_custom_container():
+    run = ab.Trainer(
+        Scaled(ab.Dense(1)), "mean_squared_error", ab.SGD(1.7e308), backend="numpy", dtype="float64"
+    )
+    with pytest.raises(DivergenceError, match="batch 1 of 3: the update of inner.weight"):
+        run.fit(X * 10, Y * 10, batch_size=8, verbose=0)
+    assert (run.epoch, run.batch, run.updates) == (0, 0, 0) and run.finite
+
+
+def test_divergence_is_raised_where_no_operation_can_be_named(monkeypatch):
+    def fails(*arguments):
+        raise RuntimeError("no probe")
+
+    monkeypatch.setattr("anyback.training.loop.first_nonfinite", fails)
+    run = ab.Trainer(ab.MLP([], 1), "mean_squared_error", ab.SGD(1.7e308), backend="numpy", dtype="float64")
+    with pytest.raises(DivergenceError, match="an operation that cannot be named"):
+        run.fit(X * 10, Y * 10, batch_size=8, verbose=0)
+    assert run.updates == 0 and run.finite
