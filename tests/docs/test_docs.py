@@ -12,6 +12,7 @@ import pytest
 
 import anyback as ab
 from tests.conftest import require
+from tests.package.test_architecture import ORDER
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,6 +69,13 @@ def test_the_reference_has_an_entry_for_every_public_name(monkeypatch):
     for module, sections in reference.SECTIONS.items():
         page = reference.page(module)
         assert all(f"anyback.{module}.{name}\n" in page for names in sections.values() for name in names)
+
+
+def test_the_architecture_page_names_every_module_and_the_import_order():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = {path.stem for path in (ROOT / "anyback").glob("[!_]*") if path.suffix in ("", ".py")}
+    assert not {name for name in names if f"`{name}`" not in text and f"`{name}/`" not in text}
+    assert "\n".join("  ".join(line.split()) for line in ORDER if line[0] != "_") in text
 
 
 def test_the_reader_of_pages_sees_what_it_must():
