@@ -1,7 +1,8 @@
 """Initial values of parameters: ``f(shape, draw) -> array`` of float64 on the host.
 
-Weights have the shape (out, in), so that fan_in = shape[-1] and fan_out = shape[-2]; a vector of n
-has both fans n. Draws come from `anyback.random`, and so are the same on every backend.
+Weights have the shape (out, in), so that fan_in = shape[-1] and fan_out = shape[-2]; a vector of n elements
+has fan_in = fan_out = n. The random numbers come from a `Stream` of `anyback.random`, which gives the same
+numbers on every backend.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def ones(shape: Shape, draw: Stream) -> Values:
 
 
 def constant(shape: Shape, draw: Stream, *, value: float = 0.0) -> Values:
-    """Return one number everywhere: w = value.
+    """Return a constant: w = value.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def constant(shape: Shape, draw: Stream, *, value: float = 0.0) -> Values:
     draw : Stream
         Not used.
     value : float
-        The number.
+        The constant.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def uniform(shape: Shape, draw: Stream, *, low: float = -0.05, high: float = 0.0
     shape : tuple of int
         Shape of the parameter.
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
     low, high : float
         Ends of the interval, low <= high.
 
@@ -125,7 +126,7 @@ def uniform(shape: Shape, draw: Stream, *, low: float = -0.05, high: float = 0.0
     Raises
     ------
     ValueError
-        If the ends are not finite and in order.
+        If `low` or `high` is not finite, or low > high.
 
     Examples
     --------
@@ -145,7 +146,7 @@ def normal(shape: Shape, draw: Stream, *, std: float = 0.05, mean: float = 0.0) 
     shape : tuple of int
         Shape of the parameter.
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
     std : float
         Standard deviation, at least 0.
     mean : float
@@ -173,15 +174,15 @@ def normal(shape: Shape, draw: Stream, *, std: float = 0.05, mean: float = 0.0) 
 def lecun_uniform(shape: Shape, draw: Stream) -> Values:
     """Return uniform numbers of variance 1 / fan_in: w ~ U[-a, a) with a = sqrt(3 / fan_in).
 
-    Keeps the variance of a linear layer's outputs at that of its inputs: LeCun, Bottou, Orr and
-    Müller, "Efficient BackProp", 1998.
+    The outputs of a linear layer then have the variance of its inputs. Source: LeCun, Bottou, Orr and
+    Müller, "Efficient BackProp" (1998).
 
     Parameters
     ----------
     shape : tuple of int
         (out, in), or (n,).
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
 
     Returns
     -------
@@ -199,15 +200,15 @@ def lecun_uniform(shape: Shape, draw: Stream) -> Values:
 def lecun_normal(shape: Shape, draw: Stream) -> Values:
     """Return normal numbers of variance 1 / fan_in: w ~ N(0, 1 / fan_in).
 
-    LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998. For `selu`: Klambauer et al.,
-    "Self-normalizing neural networks", 2017.
+    Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp" (1998); for `selu`: Klambauer et al.,
+    "Self-normalizing neural networks" (2017).
 
     Parameters
     ----------
     shape : tuple of int
         (out, in), or (n,).
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
 
     Returns
     -------
@@ -225,15 +226,15 @@ def lecun_normal(shape: Shape, draw: Stream) -> Values:
 def glorot_uniform(shape: Shape, draw: Stream) -> Values:
     """Return uniform numbers of variance 2 / (fan_in + fan_out): U[-a, a), a = sqrt(6 / (fan_in + fan_out)).
 
-    A compromise between keeping the variance of outputs and of gradients: Glorot and Bengio,
-    "Understanding the difficulty of training deep feedforward neural networks", 2010, eq. 16.
+    A compromise between preserving the variance of outputs and that of gradients. Source: Glorot and Bengio,
+    "Understanding the difficulty of training deep feedforward neural networks" (2010), eq. 16.
 
     Parameters
     ----------
     shape : tuple of int
         (out, in), or (n,).
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
 
     Returns
     -------
@@ -249,17 +250,17 @@ def glorot_uniform(shape: Shape, draw: Stream) -> Values:
 
 
 def glorot_normal(shape: Shape, draw: Stream) -> Values:
-    """Return normal numbers of variance 2 / (fan_in + fan_out).
+    """Return normal numbers of variance 2 / (fan_in + fan_out): w ~ N(0, 2 / (fan_in + fan_out)).
 
-    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
-    networks", 2010, eq. 12.
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks"
+    (2010), eq. 12.
 
     Parameters
     ----------
     shape : tuple of int
         (out, in), or (n,).
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
 
     Returns
     -------
@@ -277,15 +278,15 @@ def glorot_normal(shape: Shape, draw: Stream) -> Values:
 def he_uniform(shape: Shape, draw: Stream) -> Values:
     """Return uniform numbers of variance 2 / fan_in: w ~ U[-a, a) with a = sqrt(6 / fan_in).
 
-    For `relu`, which halves the second moment of its input: He, Zhang, Ren and Sun, "Delving deep
-    into rectifiers", 2015, eq. 10.
+    For `relu`, which halves the second moment of its input. Source: He, Zhang, Ren and Sun, "Delving deep
+    into rectifiers" (2015), eq. 10.
 
     Parameters
     ----------
     shape : tuple of int
         (out, in), or (n,).
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
 
     Returns
     -------
@@ -303,14 +304,14 @@ def he_uniform(shape: Shape, draw: Stream) -> Values:
 def he_normal(shape: Shape, draw: Stream) -> Values:
     """Return normal numbers of variance 2 / fan_in: w ~ N(0, 2 / fan_in).
 
-    He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015, eq. 10.
+    Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers" (2015), eq. 10.
 
     Parameters
     ----------
     shape : tuple of int
         (out, in), or (n,).
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
 
     Returns
     -------
@@ -326,19 +327,19 @@ def he_normal(shape: Shape, draw: Stream) -> Values:
 
 
 def orthogonal(shape: Shape, draw: Stream, *, gain: float = 1.0) -> Values:
-    """Return a random orthogonal matrix: W W^T = gain^2 I, or W^T W where there are more rows than columns.
+    """Return a random orthogonal matrix: W W^T = gain^2 I, or W^T W if there are more rows than columns.
 
-    Q of the QR decomposition of a normal matrix, with the columns' signs set by those of R's
-    diagonal, which makes it uniform over all orthogonal matrices (Mezzadri, 2007). As initial
-    weights: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in
-    deep linear neural networks", 2014.
+    Q of the QR decomposition of a normal matrix, with each column multiplied by the sign of R's diagonal,
+    which makes it uniform over all orthogonal matrices. Source: Mezzadri, "How to generate random matrices
+    from the classical compact groups" (2007); as initial weights: Saxe, McClelland and Ganguli, "Exact
+    solutions to the nonlinear dynamics of learning in deep linear neural networks" (2014).
 
     Parameters
     ----------
     shape : tuple of int
-        (out, in); (n,) gives a random vector of length `gain`; (K, out, in) K matrices.
+        (out, in); (n,) gives a random vector of norm `gain`, and (K, out, in) K matrices.
     draw : Stream
-        Where the numbers come from.
+        Source of the random numbers.
     gain : float
         Factor of the result.
 
@@ -350,7 +351,7 @@ def orthogonal(shape: Shape, draw: Stream, *, gain: float = 1.0) -> Values:
     Raises
     ------
     ValueError
-        If the shape has no axis or an empty one.
+        If the shape has no axis, or an axis of length 0.
 
     Examples
     --------

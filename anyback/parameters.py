@@ -1,7 +1,7 @@
-"""All numbers of a network in two flat vectors: what is trained, and running statistics.
+"""Parameters of a network in two flat vectors: trained parameters, and running statistics.
 
-One vector makes an update rule one pass over memory, a checkpoint one array and a population of
-networks one more axis. A `Layout` says which part of which vector is which parameter.
+With one vector, an update is one pass over memory, a checkpoint has one array, and a population of networks
+has one more axis. A `Layout` maps names to slices of the vectors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Parameters: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a layer: shape, initializer, and whether it is trained and decays.
+    """Specification of one of a layer's arrays.
 
     Attributes
     ----------
@@ -36,9 +36,14 @@ class Parameter:
     initializer : str or callable
         A name of `anyback.initializers`, or ``f(shape, draw) -> array``.
     decays : bool
-        Whether penalties and weight decay apply: not to biases and not to the scales of norms.
+        Whether penalties and weight decay apply: not to biases, nor to the scales of normalization layers.
     trained : bool
         False for running statistics.
+
+    Examples
+    --------
+    >>> Parameter((3, 2), "he_normal").decays
+    True
     """
 
     shape: tuple[int, ...]
@@ -49,7 +54,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class _Part:
-    """A parameter's name and its place in the flat vector."""
+    """A parameter's name, its slice of the flat vector, and the shape that layers see."""
 
     path: tuple[str, ...]
     spec: Parameter
@@ -67,12 +72,14 @@ class Layout:
     Parameters
     ----------
     specs : nested dict of str to Parameter
-        What `Layer.specs` gives.
+        As `Layer.specs` returns them.
 
     Attributes
     ----------
     size, statistics_size : int
-        Lengths of the vector of trained parameters and of that of running statistics.
+        Lengths of the vectors of trained parameters and of running statistics.
+    names : tuple of str
+        Names of the trained parameters, in their order in the vector.
 
     Examples
     --------
@@ -94,19 +101,19 @@ class Layout:
         self.names = tuple(part.name for part in self._trained)
 
     def params(self, w: Array, stats: Array) -> dict[str, Any]:
-        """View the flat vectors as the nested dict that layers take.
+        """Return the nested dict that layers take, as views of the flat vectors.
 
         Parameters
         ----------
         w : array (..., size)
-            Trained parameters; a leading axis makes a population.
+            Trained parameters; a population has a leading axis.
         stats : array (..., statistics_size)
             Running statistics.
 
         Returns
         -------
         nested dict of arrays
-            Weights (..., out, in); vectors as (..., 1, k), so that a population's broadcast over its batches.
+            Weights (..., out, in); vectors (..., 1, k), so that those of a population broadcast over batches.
         """
         params = _nest(self._specs)
         _fill(params, self._trained, w)
@@ -119,11 +126,11 @@ class Layout:
         return _concat(tree, self._trained)
 
     def statistics(self, tree: Parameters, stats: Array) -> Array:
-        """Concatenate new running statistics into a flat vector; `stats` where the network has none."""
+        """Concatenate new running statistics into a flat vector; return `stats` if the network has none."""
         return _concat(tree, self._running) if self._running else stats
 
     def arrays(self, w: np.ndarray) -> dict[str, np.ndarray]:
-        """Copy a flat host vector of trained parameters into arrays by name, in PyTorch's shapes."""
+        """Copy a flat host vector of trained parameters into arrays by name, of the specified shapes."""
         return _arrays(self._trained, w)
 
     def statistics_arrays(self, stats: np.ndarray) -> dict[str, np.ndarray]:
@@ -131,7 +138,7 @@ class Layout:
         return _arrays(self._running, stats)
 
     def initial(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw the initial parameters and statistics, float64 (size,) and (statistics_size,), of a seed."""
+        """Return the initial parameters and statistics for a seed, float64 (size,) and (statistics_size,)."""
         return _initial(self._trained, seed), _initial(self._running, seed)
 
     def decays(self) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Learning-rate schedules: frozen functions from the number of updates already made to a rate.
+"""Learning-rate schedules: frozen functions from the number of updates already made to a learning rate.
 
-A schedule takes the place of a learning rate: ``Adam(lr=Cosine(1e-3, period=1000))``. It counts updates, not
-epochs; with 100 batches an epoch, "every 10 epochs" is ``every=1000``. Each says its learning rate outright,
-so that a resumed run needs nothing but the count. Where torch.optim.lr_scheduler has the same schedule, so
-are the rates.
+A schedule replaces a constant learning rate: ``Adam(lr=Cosine(1e-3, period=1000))``. It counts updates, not
+epochs; with 100 batches per epoch, "every 10 epochs" is ``every=1000``. A schedule depends on the count alone
+and has no state, so that a resumed run continues exactly. Schedules that torch.optim.lr_scheduler also has
+give the same rates.
 """
 
 from __future__ import annotations
@@ -35,10 +35,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """What all schedules share: ``schedule(t)``; a new one adds options and `rate`."""
+    """Base class of schedules: a subclass adds its options and `rate`.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from anyback.schedules import Schedule
+    >>> @dataclass(frozen=True)
+    ... class InverseRoot(Schedule):
+    ...     lr: float
+    ...     def rate(self, t):
+    ...         return self.lr / (1 + t) ** 0.5
+    >>> InverseRoot(0.1)(3)
+    0.05
+    """
 
     def __call__(self, t: int) -> float:
-        """Return the learning rate of the update after `t` updates.
+        """Return the learning rate of the update that follows `t` updates.
 
         Parameters
         ----------
@@ -82,7 +95,7 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """Always the same learning rate.
+    """A constant learning rate.
 
     Parameters
     ----------
@@ -107,16 +120,16 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """A drop every so many updates: lr factor^floor(t / every). PyTorch's StepLR.
+    """Multiplication by a factor every so many updates: lr factor^floor(t / every). PyTorch's StepLR.
 
     Parameters
     ----------
     lr : float
         First learning rate.
     every : int
-        Updates between two drops.
+        Number of updates between two steps.
     factor : float in (0, 1]
-        What each drop multiplies by.
+        Factor of each step.
 
     Examples
     --------
@@ -140,16 +153,16 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """A smooth fall by the same factor: lr factor^(t / every). PyTorch's ExponentialLR.
+    """Exponential decay: lr factor^(t / every). PyTorch's ExponentialLR.
 
     Parameters
     ----------
     lr : float
         First learning rate.
     factor : float in (0, 1]
-        What the rate is multiplied by over `every` updates.
+        Factor of the rate over `every` updates.
     every : int
-        Updates in which the factor takes effect.
+        Number of updates over which the rate is multiplied by `factor`.
 
     Examples
     --------
@@ -173,14 +186,16 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class InverseTime(Schedule):
-    """A fall as one over time: lr / (1 + decay t), after Robbins and Monro (1951).
+    """Decay inversely with time: lr / (1 + decay t).
+
+    Source: Robbins and Monro, "A stochastic approximation method" (1951).
 
     Parameters
     ----------
     lr : float
         First learning rate.
     decay : float
-        After 1 / decay updates the rate is half the first.
+        The rate is halved after 1 / decay updates.
 
     Examples
     --------
@@ -201,18 +216,18 @@ class InverseTime(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """A fall to `end` along a power: end + (lr - end) (1 - t / steps)^power. PyTorch's PolynomialLR.
+    """Polynomial decay to `end`: end + (lr - end) (1 - t / steps)^power. PyTorch's PolynomialLR.
 
     Parameters
     ----------
     lr : float
         First learning rate.
     steps : int
-        Updates until the rate has arrived at `end`, where it stays.
+        Number of updates until the rate is `end`, where it stays.
     power : float
-        1 for a straight line.
+        Exponent; 1 is linear decay.
     end : float
-        Last learning rate, from 0 to `lr`.
+        Final learning rate, from 0 to `lr`.
 
     Examples
     --------
@@ -238,27 +253,27 @@ class Polynomial(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from `lr` to `floor`, again and again. PyTorch's CosineAnnealingWarmRestarts.
+    """Cosine annealing from `lr` to `floor` with warm restarts. PyTorch's CosineAnnealingWarmRestarts.
 
     Equation::
 
         floor + (lr - floor) (1 + cos(pi now / period)) / 2
 
-    with `now` counted from the last restart. Source: Loshchilov and Hutter, "SGDR: stochastic gradient
+    where `now` is counted from the last restart. Source: Loshchilov and Hutter, "SGDR: stochastic gradient
     descent with warm restarts" (2017).
 
     Parameters
     ----------
     lr : float
-        First learning rate, and that after every restart.
+        First learning rate, also after each restart.
     period : int
-        Updates until the first restart.
+        Number of updates until the first restart.
     multiplier : int
-        Each period is so many times as long as the one before.
+        Ratio of the lengths of a period and the one before.
     floor : float
-        Least learning rate, from 0 to `lr`.
+        Lowest learning rate, from 0 to `lr`.
     restarts : bool
-        If False, the rate stays at `floor` after the first period.
+        Whether the schedule restarts after a period; otherwise the rate stays at `floor`.
 
     Examples
     --------
@@ -297,19 +312,19 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class Warmup(Schedule):
-    """A straight rise to the first rate of another schedule, which then takes over.
+    """Linear warmup to the first rate of another schedule, which follows.
 
-    As PyTorch's LinearLR, followed by the other schedule in SequentialLR. Source: Goyal et al.,
-    "Accurate, large minibatch SGD" (2017).
+    PyTorch's LinearLR followed by the other schedule in SequentialLR. Source: Goyal et al., "Accurate,
+    large minibatch SGD" (2017).
 
     Parameters
     ----------
     then : float or schedule
-        What follows; it counts from the end of the rise.
+        The rate or schedule that follows; a schedule counts from the end of the warmup.
     steps : int
-        Updates before the full rate.
+        Number of updates of the warmup.
     start : float in [0, 1]
-        Part of the full rate that the first update has.
+        Rate of the first update as a fraction of the full rate.
 
     Examples
     --------
@@ -330,7 +345,7 @@ class Warmup(Schedule):
         self._number("start", "in [0, 1]")
 
     def rate(self, t: int) -> float:
-        """Return the following schedule's first rate times a rising part, or its rate."""
+        """Return a linearly increasing fraction of the first rate of `then`, and later its rate."""
         after = self.then(max(t - self.steps, 0)) if callable(self.then) else self.then
         if t >= self.steps:
             return after
@@ -339,7 +354,7 @@ class Warmup(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """One rise to the largest rate and one long fall. PyTorch's OneCycleLR.
+    """One increase to the maximal rate, followed by a longer decrease. PyTorch's OneCycleLR.
 
     Source: Smith and Topin, "Super-convergence: very fast training of neural networks using large learning
     rates" (2018).
@@ -347,19 +362,19 @@ class OneCycle(Schedule):
     Parameters
     ----------
     lr : float
-        Largest learning rate.
+        Maximal learning rate.
     steps : int
-        Updates of the whole cycle; afterwards the last rate stays.
+        Number of updates of the cycle; afterwards the rate stays at its last value.
     rise : float in (0, 1)
-        Part of the cycle that goes up; with three phases, less than 0.5.
+        Fraction of the cycle in which the rate increases; with three phases, less than 0.5.
     div_factor : float
         The first rate is lr / div_factor.
     final_div_factor : float
-        The last rate is the first divided by this.
+        The last rate is the first rate / final_div_factor.
     anneal : {"cos", "linear"}
-        Shape of the way between two rates.
+        Interpolation between two rates.
     three_phase : bool
-        Fall to the first rate as fast as it rose, and then on to the last.
+        Whether the rate decreases to the first rate as fast as it increased, and then to the last.
 
     Examples
     --------
@@ -385,7 +400,7 @@ class OneCycle(Schedule):
         self._choice("anneal", ("cos", "linear"))
 
     def rate(self, t: int) -> float:
-        """Return the rate between the ends of the phase that `t` is in."""
+        """Return the interpolated rate of the phase that contains `t`."""
         first, last = self.lr / self.div_factor, self.lr / self.div_factor / self.final_div_factor
         phases = [(self.rise * self.steps - 1.0, first, self.lr)]
         if self.three_phase:
@@ -404,22 +419,22 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class Cyclic(Schedule):
-    """Up and down between two rates, in straight lines. PyTorch's CyclicLR.
+    """Linear increases and decreases between two rates. PyTorch's CyclicLR.
 
     Source: Smith, "Cyclical learning rates for training neural networks" (2017).
 
     Parameters
     ----------
     low, high : float
-        Least and largest learning rate.
+        Lowest and highest learning rate.
     up : int
-        Updates from `low` to `high`.
+        Number of updates from `low` to `high`.
     down : int, optional
-        Updates back; as many by default.
+        Number of updates from `high` to `low`; by default the same as `up`.
     mode : {"triangular", "triangular2", "exp_range"}
-        All cycles alike, each half as high as the last, or the height falling by `gamma` every update.
+        Amplitude of the cycles: constant, halved with each cycle, or multiplied by `gamma` with each update.
     gamma : float in (0, 1]
-        Of "exp_range".
+        Factor of "exp_range".
 
     Examples
     --------
@@ -444,7 +459,7 @@ class Cyclic(Schedule):
         self._number("gamma", "in (0, 1]")
 
     def rate(self, t: int) -> float:
-        """Return low + (high - low) height scale."""
+        """Return low + (high - low) height scale, with height in [0, 1]."""
         down = self.up if self.down is None else self.down
         cycle, now = divmod(t, self.up + down)
         height = now / self.up if now <= self.up else 1.0 - (now - self.up) / down
@@ -454,14 +469,14 @@ class Cyclic(Schedule):
 
 @dataclass(frozen=True)
 class Piecewise(Schedule):
-    """One learning rate up to each boundary, and one after the last. As PyTorch's MultiStepLR.
+    """A constant learning rate between boundaries. PyTorch's MultiStepLR.
 
     Parameters
     ----------
     boundaries : sequence of int
-        Increasing numbers of updates; at a boundary the next value holds already.
+        Increasing numbers of updates; a boundary belongs to the value that follows it.
     values : sequence of float
-        Learning rates, one more than boundaries.
+        Learning rates, one more than there are boundaries.
 
     Examples
     --------
@@ -484,16 +499,16 @@ class Piecewise(Schedule):
         object.__setattr__(self, "values", values)
 
     def rate(self, t: int) -> float:
-        """Return the value between whose boundaries `t` lies."""
+        """Return the value of the interval that contains `t`."""
         return self.values[bisect_right(self.boundaries, t)]
 
 
 def _numbers(name: str, given: Any, kind: Callable[[Any], Any], expected: str) -> tuple[Any, ...]:
     """Return a sequence as a tuple of Python numbers, all positive and finite."""
     try:
-        numbers = tuple(kind(number) for number in given)
+        numbers = tuple(kind(x) for x in given)
     except (TypeError, ValueError):
         numbers = (math.nan,)
-    if not all(0 < number < math.inf for number in numbers):
+    if not all(0 < x < math.inf for x in numbers):
         raise ValueError(f"{name} must be {expected}, got {given!r}")
     return numbers

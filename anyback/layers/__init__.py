@@ -1,7 +1,7 @@
-"""Layers: frozen descriptions that hold no arrays, chained into networks.
+"""Layers: frozen descriptors that hold no arrays, composed into networks.
 
-A layer computes ``y, vjp = layer(params, x)``, and ``vjp(dy)`` gives the gradients of its parameters
-and of its input. A network is the chain of its layers, and its vjp the same list reversed.
+A layer computes ``y, vjp = layer(params, x)``, and ``vjp(dy)`` returns the gradients of its parameters
+and of its input. A network is the composition of its layers, and its vjp calls theirs in reverse order.
 """
 
 from anyback.layers._base import Layer

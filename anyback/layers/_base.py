@@ -1,4 +1,4 @@
-"""The base class of all layers: their interface, and the summary of a model."""
+"""The base class of layers, and the summary of a model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class Layer:
-    """Base class of layers; by itself it is the identity.
+    """Base class of layers, and itself the identity.
 
-    A subclass is a frozen dataclass of plain values. It overrides `__call__`, and of the rest what
-    it needs: `bind` to learn sizes, `specs` to have parameters, `train` to behave differently there.
+    A subclass is a frozen dataclass of plain values. It overrides `__call__` and, as needed, `bind` to infer
+    sizes from the inputs, `specs` to have parameters, and `train` for another behaviour in training.
 
     Examples
     --------
@@ -29,46 +29,61 @@ class Layer:
 
     @property
     def _chain(self) -> tuple[Layer, ...]:
-        """The layers that are applied one after the other: those of a `Sequential`, else this one alone."""
+        """The layers that are applied in sequence: those of a `Sequential`, otherwise this layer alone."""
         return (self,)
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Fix sizes once: return this layer for samples of `in_shape`, and the shape of its outputs.
+        """Return this layer with its sizes fixed for samples of `in_shape`, and the shape of its outputs.
 
         Raises
         ------
         ValueError
-            If such inputs do not fit.
+            If the layer cannot take samples of that shape.
         """
         return self, in_shape
 
     def specs(self) -> dict[str, Any]:
-        """Return the parameters of a bound layer, by name; nested where layers hold layers."""
+        """Return the specification of each parameter of a bound layer, by name; nested for inner layers."""
         return {}
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
-        """Return the output and its vjp.
+        """Return the output and its vjp, in inference mode.
 
         Parameters
         ----------
         params : nested dict of arrays
-            As `specs` names them; matrices (..., out, in), vectors (..., 1, k).
+            Named as in `specs`; matrices (..., out, in), vectors (..., 1, k).
         x : array (..., n)
-            Inputs with any number of leading axes, at least one. Where parameters have one axis more
-            than usual they are K networks, and inputs are (B, n) for all or (K, B, n); the gradient of
-            the inputs is then (K, B, n), each network's own.
+            Inputs with any number of leading axes, at least one. Parameters with an additional leading axis
+            are those of K networks: inputs are then (B, n) for all networks or (K, B, n), and the gradient
+            of the inputs is (K, B, n), with that of each network.
 
         Returns
         -------
         y : array
             Outputs.
         vjp : callable
-            ``vjp(dy, dx=True) -> (dparams, dx)``; dx is None where it was not asked for.
+            ``vjp(dy, dx=True) -> (dparams, dx)``; the returned dx is None for ``dx=False``.
         """
         return x, lambda dy, dx=True: ({}, dy if dx else None)
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
-        """Do the same while training: draw from `key`, and return new running statistics too."""
+        """Return the output, its vjp and new running statistics, in training mode.
+
+        Parameters
+        ----------
+        params, x
+            As in `__call__`.
+        key : Key
+            Key of the layer's random numbers in this step.
+
+        Returns
+        -------
+        y, vjp
+            As from `__call__`.
+        stats : dict
+            New values of the running statistics, nested as in `specs`; empty if there are none.
+        """
         return (*self(params, x), {})
 
     def summary(self, in_shape: Shape | int | None = None) -> str:
@@ -115,7 +130,7 @@ class Layer:
 
 
 def check_in_shape(layer: Any, in_shape: Shape) -> None:
-    """Raise ValueError if a layer is bound to another shape, or a sample has no axis."""
+    """Raise ValueError if `layer` is bound to another shape, or samples have no axis."""
     if not in_shape:
         raise ValueError(f"{type(layer).__name__} needs samples with at least one axis, got shape ()")
     if layer.in_shape is not None and layer.in_shape != in_shape:
@@ -129,6 +144,6 @@ def as_matrix(x: Array) -> Array:
 
 
 def column_sums(x: Array, like: Array) -> Array:
-    """Sum over the batch: all axes but the last, or axis -2 alone where `like` is a population's."""
+    """Sum over the batch: all axes but the last, or axis -2 alone if `like` is a population's parameter."""
     xp = namespace(x)
     return xp.sum(x if like.ndim > 2 else as_matrix(x), axis=-2, keepdims=True)

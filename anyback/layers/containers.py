@@ -1,4 +1,4 @@
-"""Layers made of layers: Sequential, Residual and MLP."""
+"""Layers composed of layers: Sequential, Residual and MLP."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["Sequential", "Residual", "MLP"]
 
 @dataclass(frozen=True)
 class Sequential(Layer):
-    """Layers one after the other, named "0", "1", ... as PyTorch does.
+    """Layers applied in sequence, named "0", "1", ... as in PyTorch.
 
     Parameters
     ----------
     layers : iterable of Layer
-        In the order of the data's way.
+        The layers, first to last.
     in_shape : tuple of int, optional
-        Of one sample; `bind` sets it.
+        Shape of one sample; set by `bind`.
 
     Raises
     ------
     TypeError
-        If it is no list of layers, but a layer, or an element is none.
+        If `layers` is no iterable, or an element is no Layer.
 
     Examples
     --------
@@ -54,11 +54,11 @@ class Sequential(Layer):
 
     @property
     def _chain(self) -> tuple[Layer, ...]:
-        """The layers in their order."""
+        """The layers, first to last."""
         return self.layers
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Bind each layer to the output of the one before."""
+        """Bind each layer to the output shape of the previous one."""
         bound, shape = [], in_shape
         for i, layer in enumerate(self.layers):
             try:
@@ -69,11 +69,11 @@ class Sequential(Layer):
         return replace(self, layers=tuple(bound), in_shape=in_shape), shape
 
     def specs(self) -> dict[str, Any]:
-        """Return the parameters of every layer under its name."""
+        """Return the specifications of each layer under its name."""
         return {str(i): layer.specs() for i, layer in enumerate(self.layers)}
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
-        """Chain the layers."""
+        """Apply the layers in sequence."""
         vjps = []
         for i, layer in enumerate(self.layers):
             x, vjp = layer(params[str(i)], x)
@@ -81,11 +81,11 @@ class Sequential(Layer):
         return x, _reversed_chain(vjps, params)
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
-        """Chain the layers as they train, each with a key of its own."""
+        """Apply the layers in training mode, each with its own key."""
         vjps, stats = [], {}
         for i, layer in enumerate(self.layers):
             name = str(i)
-            if type(layer).train is Layer.train:  # trains as it predicts, and needs no key
+            if type(layer).train is Layer.train:  # the same as in inference, without a key
                 x, vjp = layer(params[name], x)
             else:
                 x, vjp, stats[name] = layer.train(params[name], x, key.at(name))
@@ -95,12 +95,12 @@ class Sequential(Layer):
 
 @dataclass(frozen=True)
 class Residual(Layer):
-    """A layer with a way around it: y = x + inner(x).
+    """A residual connection: y = x + inner(x).
 
     Parameters
     ----------
     inner : Layer or iterable of Layer
-        Its outputs have the shape of its inputs; several layers become a Sequential.
+        A layer whose outputs have the shape of its inputs; several layers become a Sequential.
 
     References
     ----------
@@ -126,7 +126,7 @@ class Residual(Layer):
         return replace(self, inner=inner), out_shape
 
     def specs(self) -> dict[str, Any]:
-        """Return the parameters of the inner layer."""
+        """Return the specifications of the inner layer."""
         return {"inner": self.inner.specs()}
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
@@ -135,12 +135,12 @@ class Residual(Layer):
         return x + y, _around(vjp)
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
-        """Do the same with the inner layer training."""
+        """Add the inner layer's output in training mode to its input."""
         y, vjp, stats = self.inner.train(params["inner"], x, key.at("inner"))
         return x + y, _around(vjp), {"inner": stats}
 
 
-# What keeps the size of signals through depth: He for the halves of ReLU, LeCun for self-normalising units.
+# The initializers that preserve the variance of activations through depth; others take Glorot's.
 _INITIALIZERS = dict.fromkeys(["relu", "leaky_relu", "elu", "gelu", "silu", "mish"], "he_normal") | {
     "selu": "lecun_normal"
 }
@@ -164,14 +164,14 @@ def MLP(
     outputs : int
         Number of outputs: classes for a classifier of logits, columns for a regression.
     activation : str or callable
-        Of the hidden layers; the output layer has none.
+        Activation of the hidden layers; the output layer has none.
     dropout : float
-        Rate after each hidden layer, in [0, 1).
+        Dropout rate after each hidden layer, in [0, 1).
     norm : {None, "batch", "layer"}
-        Normalisation before each activation; Dense layers have no bias before "batch".
+        Normalization before each activation; before "batch", Dense layers have no bias.
     initializer : str or callable, optional
-        Of all weights. By default what suits the activation: He for ReLU and its kin, LeCun for SELU,
-        else Glorot; Glorot for the output layer.
+        Initializer of all weights. By default He for ReLU and its variants, LeCun for SELU, and Glorot for
+        other activations and for the output layer.
 
     Returns
     -------
@@ -181,7 +181,9 @@ def MLP(
     Raises
     ------
     ValueError
-        For an unknown activation or norm, or sizes that are not positive integers.
+        If an activation or norm is unknown, or a size is no positive integer.
+    TypeError
+        If `hidden` is no iterable.
 
     Examples
     --------
@@ -217,7 +219,7 @@ def _around(vjp: Vjp) -> Vjp:
 
 
 def _reversed_chain(vjps: list[Vjp], params: Parameters) -> Vjp:
-    """Return the vjp of a chain: the same list reversed, down to the first layer that wants a gradient."""
+    """Return the vjp of a chain: the vjps in reverse, back to the first layer that needs a gradient."""
 
     def chain(dy: Array, dx: bool = True) -> tuple[dict[str, Any], Array | None]:
         first = next((i for i in range(len(vjps)) if params[str(i)]), len(vjps))

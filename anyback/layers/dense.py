@@ -1,4 +1,4 @@
-"""Dense layers and what stands between them: activations, dropout, flattening."""
+"""Dense layers, activations, dropout and flattening."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Dense(Layer):
     units : int
         Number of outputs.
     bias : bool
-        Whether to add b. Before a BatchNorm it has no effect and is better left out.
+        Whether to add b, which has no effect before a BatchNorm.
     initializer, bias_initializer : str or callable
         Names of `anyback.initializers`, or ``f(shape, draw) -> array``.
 
@@ -60,7 +60,7 @@ class Dense(Layer):
         object.__setattr__(self, "bias", boolean("bias", self.bias, hint))
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Learn the number of inputs."""
+        """Infer the number of inputs."""
         check_in_shape(self, in_shape)
         return replace(self, in_shape=in_shape), (*in_shape[:-1], self.units)
 
@@ -96,12 +96,12 @@ class Activation(Layer):
     Parameters
     ----------
     function : str or callable
-        A name of `anyback.activations`, or any ``f(x) -> (y, vjp)``; options by `functools.partial`.
+        A name of `anyback.activations`, or any ``f(x) -> (y, vjp)``, with options by `functools.partial`.
 
     Raises
     ------
     ValueError
-        If no activation is called so; the message gives the nearest name.
+        If there is no activation of that name; the message suggests the nearest one.
 
     Examples
     --------
@@ -117,12 +117,12 @@ class Activation(Layer):
 
     @property
     def name(self) -> str:
-        """What its function is called."""
+        """Name of the function."""
         function = self.function.func if isinstance(self.function, partial) else self.function
         return str(getattr(function, "__name__", function))
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Find the shape of the outputs by trying: maxout changes it."""
+        """Infer the shape of the outputs from an array of zeros, because maxout changes it."""
         y, _ = self({}, np.zeros((1, *in_shape)))
         return self, tuple(y.shape[1:])
 
@@ -134,12 +134,12 @@ class Activation(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """While training, each element is zero with probability `rate` and divided by 1 - rate otherwise.
+    """In training, set each element to zero with probability `rate` and divide the others by 1 - rate.
 
     Parameters
     ----------
     rate : float
-        In [0, 1).
+        Probability in [0, 1) that an element is dropped.
 
     References
     ----------
@@ -160,7 +160,7 @@ class Dropout(Layer):
         number("dropout rate", self.rate, "in [0, 1)", "lie in [0, 1)")
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
-        """Draw a mask from the key; a population's members draw what each would alone."""
+        """Drop elements by the mask of `key`; each member of a population has the mask of its solo run."""
         if self.rate == 0:
             return super().train(params, x, key)
         shape = tuple(x.shape[-2:] if getattr(key.step_seed, "ndim", 0) else x.shape)
@@ -172,7 +172,7 @@ class Dropout(Layer):
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """Make each sample a vector: (..., a, b, c) becomes (..., a * b * c).
+    """Flatten each sample to a vector: (..., a, b, c) becomes (..., a * b * c).
 
     Examples
     --------
@@ -185,11 +185,11 @@ class Flatten(Layer):
     in_shape: Shape | None = None
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Learn the shape of a sample."""
+        """Store the shape of a sample."""
         return replace(self, in_shape=in_shape), (prod(in_shape),)
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
-        """Reshape, and back."""
+        """Reshape to (..., n), and gradients back to the shape of the inputs."""
         assert self.in_shape is not None, "bind comes first"
         xp = namespace(x)
         y = xp.reshape(x, (*x.shape[: x.ndim - len(self.in_shape)], prod(self.in_shape)))

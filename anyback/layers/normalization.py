@@ -1,4 +1,4 @@
-"""Normalization: layer norm over a sample's features, batch norm over a batch."""
+"""Layer normalization over the features of a sample, and batch normalization over a batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LayerNorm(Layer):
     Parameters
     ----------
     eps : float
-        Added to the variance, which is the biased one.
+        Added to the biased variance.
 
     References
     ----------
@@ -45,7 +45,7 @@ class LayerNorm(Layer):
         number("eps of LayerNorm", self.eps)
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Learn the width."""
+        """Infer the number of features."""
         check_in_shape(self, in_shape)
         return replace(self, in_shape=in_shape), in_shape
 
@@ -54,27 +54,27 @@ class LayerNorm(Layer):
         return _scale_and_shift(self.in_shape)
 
     def __call__(self, params: Parameters, x: Array) -> tuple[Array, Vjp]:
-        """Normalise (..., k)."""
+        """Normalise (..., k) over the last axis."""
         n = x.shape[-1]
         return _normalise(params, x, lambda a: namespace(a).sum(a, axis=-1, keepdims=True) / n, self.eps)[:2]
 
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Normalise each feature over the batch; outside training by the running mean and variance.
+    """Normalise each feature over the batch, and in inference by the running mean and variance.
 
     Parameters
     ----------
     momentum : float
-        Share of the newest batch in the running statistics, in (0, 1].
+        Weight of the newest batch in the running statistics, in (0, 1].
     eps : float
         Added to the variance.
 
     Notes
     -----
-    As PyTorch does, a batch is normalised by its biased variance while the running one is unbiased. A
-    batch of one sample leaves the running statistics as they are.
-    Statistics: running_mean and running_var, (k,) each. A bias just before has no effect: leave it out.
+    As in PyTorch, a batch is normalised by its biased variance, and the running variance is unbiased. A batch
+    of one sample does not change the running statistics, running_mean and running_var, (k,) each. A bias of
+    the layer before has no effect: use ``bias=False`` there.
 
     References
     ----------
@@ -101,7 +101,7 @@ class BatchNorm(Layer):
         number("momentum of BatchNorm", self.momentum, "in (0, 1]", "lie in (0, 1]")
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
-        """Learn the width."""
+        """Infer the number of features."""
         check_in_shape(self, in_shape)
         return replace(self, in_shape=in_shape), in_shape
 
@@ -125,7 +125,7 @@ class BatchNorm(Layer):
         return h * params["weight"] + params["bias"], vjp
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
-        """Normalise (..., k) by the batch's own statistics, and move the running ones towards them."""
+        """Normalise (..., k) by the statistics of the batch, and update the running statistics."""
         stacked = params["running_mean"].ndim > 2
         axes = -2 if stacked else tuple(range(x.ndim - 1))
         n = x.shape[-2] if stacked else prod(x.shape[:-1])
@@ -135,7 +135,7 @@ class BatchNorm(Layer):
         if not stacked:
             xp, shape = namespace(x), params["running_mean"].shape
             mean, var = xp.reshape(mean, shape), xp.reshape(var, shape)
-        if n == 1:  # one sample says nothing of a variance
+        if n == 1:  # the unbiased variance of one sample is undefined
             return y, vjp, {name: params[name] for name in ("running_mean", "running_var")}
         keep, m = 1.0 - self.momentum, self.momentum
         stats = {
@@ -161,7 +161,7 @@ def _affine_gradient(params: Parameters, h: Array, dy: Array) -> dict[str, Any]:
 def _normalise(
     params: Parameters, x: Array, mean: Callable[[Array], Array], eps: float
 ) -> tuple[Array, Vjp, Array, Array]:
-    """Normalise over the axes that `mean` averages: y, its vjp, the mean and the biased variance."""
+    """Normalise over the axes that `mean` averages; return y, its vjp, the mean and the biased variance."""
     xp = namespace(x)
     mu = mean(x)
     h = x - mu
