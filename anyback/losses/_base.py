@@ -69,11 +69,7 @@ class Loss(Criterion):
     """
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        targets: str,
-        link: str | None = None,
-        probabilities: bool = False,
+        self, function: Callable[..., Any], targets: str, link: str | None = None, probabilities: bool = False
     ) -> None:
         super().__init__(function, targets, pred=_PREDICTIONS.get(link, ""), target=_TARGETS.get(targets, ""))
         self.link = link

@@ -50,11 +50,7 @@ class Metric(Criterion):
     """
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        targets: str,
-        finish: Callable[[Array, Any], Array],
-        shift: bool = False,
+        self, function: Callable[..., Any], targets: str, finish: Callable[..., Array], shift: bool = False
     ) -> None:
         super().__init__(function, targets, **(_LABELS if targets == "labels" else _OTHERS))
         self.finish = finish
@@ -185,11 +181,8 @@ def _check_shapes(pred: Array, target: Array, weight: Array | None, targets: str
     same = tuple(target.shape[-2:]) == samples
     labels = targets == "labels" and samples[1] > 1
     if not same and not (labels and target.shape[-1:] == pred.shape[-2:-1]):
-        expected = (
-            f"(..., {samples[0]}) or (..., {samples[0]}, {samples[1]})"
-            if labels
-            else f"(..., {samples[0]}, {samples[1]})"
-        )
+        expected = f"(..., {samples[0]}, {samples[1]})"
+        expected = f"(..., {samples[0]}) or {expected}" if labels else expected
         raise ValueError(
             f"target must have shape {expected} for pred {tuple(pred.shape)}, got {tuple(target.shape)}"
         )
