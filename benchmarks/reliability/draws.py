@@ -5,8 +5,8 @@ neighbouring seeds, members, layers and steps, and the rows and columns of a bat
 all levels are equally frequent, overall and in each slice along an axis (chi-square); between neighbours
 along each axis, whether all pairs are equally frequent (chi-square of 256 cells), whether they are
 correlated, and whether the number of runs of kept elements is as expected (Wald and Wolfowitz, 1940); and
-whether any two masks are too similar. A good hash would fail a test with a probability of 1e-5, and any of the 26 with
-less than 3e-4; the levels are the same each time. Deliberately broken hashes must fail.
+whether any two masks are too similar. A good hash would fail a test with a probability of 1e-5, and any of
+the 26 with less than 3e-4; the levels are the same each time. Deliberately broken hashes must fail.
 """
 
 from __future__ import annotations
