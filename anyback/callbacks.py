@@ -19,6 +19,7 @@ from anyback.checkpoint.files import append, rewrite, sweep
 from anyback.lookup import set_module, suggestion
 from anyback.training.hooks import Callback, DivergenceError, NaNGuard, hook_names
 from anyback.training.trainer import Trainer
+from anyback.validation import integer, number
 
 __all__ = [
     "CSVLog",
@@ -160,9 +161,8 @@ class ReduceOnPlateau(_Monitor):
         floor: float = 0.0,
     ) -> None:
         super().__init__(monitor, patience, min_delta, mode)
-        if not 0 < factor < 1:
-            raise ValueError(f"factor must lie in (0, 1), got {factor}")
-        self.factor, self.floor = factor, floor
+        self.factor = number("factor", factor, "in (0, 1)", "lie in (0, 1)")
+        self.floor = floor
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         if not self.improved(logs) and self.waited > self.patience:
@@ -196,8 +196,7 @@ class Checkpoint(Callback):
     def __init__(self, path: str | Path, every: int = 1, updates: int | None = None, keep: int = 1) -> None:
         if every < 1 or (updates is not None and updates < 1):
             raise ValueError(f"every and updates must be at least 1, got {every} and {updates}")
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
+        integer("keep", keep, expected="be at least 1")
         self.path, self.every, self.updates, self.keep = str(path), every, updates, keep
         try:
             numbered = self.path.format(epoch=0, update=0) != self.path.format(epoch=1, update=1)
@@ -294,9 +293,7 @@ class GradientStatistics(Callback):
     """
 
     def __init__(self, rows: int = 256) -> None:
-        if rows < 1:
-            raise ValueError(f"rows must be at least 1, got {rows}")
-        self.rows = rows
+        self.rows = integer("rows", rows, expected="be at least 1")
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         for name, g in trainer.loop.gradient(self.rows).items():

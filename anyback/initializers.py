@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyback.random import Stream
+from anyback.validation import number
 
 __all__ = [
     "constant",
@@ -165,8 +166,7 @@ def normal(shape: Shape, draw: Stream, *, std: float = 0.05, mean: float = 0.0) 
     >>> normal((2,), Stream(0, "example"), std=0.0, mean=3.0).tolist()
     [3.0, 3.0]
     """
-    if not (std >= 0.0 and math.isfinite(std)):
-        raise ValueError(f"std must be finite and at least 0, got {std}")
+    std = number("std", std, "finite and not negative", "be finite and at least 0")
     return mean + std * draw.normal(shape)
 
 

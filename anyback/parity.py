@@ -19,10 +19,11 @@ from anyback.pytree import tree_map
 from anyback.random import Purpose, Stream, step_seed
 from anyback.training.bound_model import BoundModel
 from anyback.training.hooks import NaNGuard
-from anyback.training.inputs import Scaler, positive
+from anyback.training.inputs import Scaler
 from anyback.training.probe import Operation, probed
 from anyback.training.step import Data
 from anyback.training.trainer import Trainer
+from anyback.validation import integer, number
 
 __all__ = ["Difference", "Parity", "parity"]
 
@@ -207,11 +208,10 @@ def parity(
     >>> report.differences[2].operation, report.differences[2].ulp
     ('layer 1 (Activation relu) forward', 0.0)
     """
-    steps = positive("steps", steps)
+    steps = integer("steps", steps)
     if isinstance(backends, str) or len(backends) < 2:
         raise ValueError(f"backends must be two names or more, the reference first, got {backends!r}")
-    if not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance must be a number of ULP, at least 0, got {tolerance!r}")
+    tolerance = number("tolerance", tolerance, "finite and not negative", "be a number of ULP, at least 0")
     trainers = [Trainer(model, loss, optimizer, backend=b, dtype=dtype, seed=seed) for b in backends]
     weights = [_fit(trainer, x, y, steps, batch_size) for trainer in trainers]
     reference, *others = (_Replica.of(trainer, x, y) for trainer in trainers)

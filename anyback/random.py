@@ -10,7 +10,6 @@ they too have the same bits everywhere. docs/draws.md specifies all of it, with 
 from __future__ import annotations
 
 import math
-import operator
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyback.arrays import Array
+from anyback.validation import integer, number
 
 __all__ = ["Key", "Purpose", "Stream", "step_seed", "step_seeds"]
 
@@ -80,9 +80,9 @@ class Stream:
     path: str
 
     def __init__(self, seed: int, purpose: int | str, *path: str | int) -> None:
-        number = purpose if isinstance(purpose, str) else _integer("purpose", purpose, 32)
+        word = purpose if isinstance(purpose, str) else _integer("purpose", purpose, 32)
         object.__setattr__(self, "seed", _integer("seed", seed, 64))
-        object.__setattr__(self, "purpose", number)
+        object.__setattr__(self, "purpose", word)
         object.__setattr__(self, "path", ".".join(str(part) for part in path))
 
     def bits(self, n: int) -> NDArray[np.uint64]:
@@ -292,8 +292,7 @@ class Key:
         >>> int(Key(5, "0").bernoulli(0.8, (100, 100), np).sum())
         7991
         """
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError(f"probability must be in [0, 1], got {probability}")
+        probability = number("probability", probability, "in [0, 1]")
         n = math.prod(shape)
         if n > 2**31:
             raise ValueError(f"shape must have at most 2**31 elements, got {shape}")
@@ -382,13 +381,7 @@ def step_seeds(seed: int, start: int, stop: int) -> list[int]:
 
 def _integer(name: str, value: Any, width: int) -> int:
     """Return `value` as a Python integer of `width` bits."""
-    try:
-        number = -1 if isinstance(value, bool | np.bool_) else operator.index(value)
-    except TypeError:
-        number = -1
-    if not 0 <= number < 2**width:
-        raise ValueError(f"{name} must be an integer in [0, 2**{width}), got {value!r}")
-    return number
+    return integer(name, value, 0, 2**width, f"be an integer in [0, 2**{width})")
 
 
 def _path_words(path: str) -> tuple[int, int]:

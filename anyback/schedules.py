@@ -15,8 +15,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
 from typing import Any
+
+from anyback.validation import boolean, integer, number
 
 __all__ = [
     "Constant",
@@ -54,42 +55,25 @@ class Schedule(ABC):
         ValueError
             If `t` is no integer or negative.
         """
-        try:
-            t = operator.index(t)
-        except TypeError:
-            raise ValueError(f"t must be an integer from 0, got {t!r}") from None
-        if t < 0:
-            raise ValueError(f"t must be an integer from 0, got {t}")
-        return float(self.rate(t))
+        return float(self.rate(integer("t", t, 0, expected="be an integer from 0")))
 
     @abstractmethod
     def rate(self, t: int) -> float:
         """Return the learning rate after `t` >= 0 updates."""
 
-    def _number(self, name: str, expected: str, inside: Callable[[float], bool]) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, Real) or isinstance(value, bool) or not inside(float(value)):
-            raise ValueError(f"{name} must be {expected}, got {value!r}")
-        object.__setattr__(self, name, float(value))
+    def _number(self, name: str, *expected: Any) -> None:
+        object.__setattr__(self, name, number(name, getattr(self, name), *expected))
 
     def _positive(self, *names: str) -> None:
         for name in names:
-            self._number(name, "positive and finite", lambda x: 0 < x < math.inf)
+            self._number(name)
 
-    def _count(self, name: str, least: int = 1) -> None:
-        value = getattr(self, name)
-        try:
-            count = operator.index(value)
-        except TypeError:
-            count = least - 1
-        if count < least or isinstance(value, bool):
-            raise ValueError(f"{name} must be an integer from {least}, got {value!r}")
+    def _count(self, name: str) -> None:
+        count = integer(name, getattr(self, name), expected="be an integer from 1")
         object.__setattr__(self, name, count)
 
     def _flag(self, name: str) -> None:
-        value = getattr(self, name)
-        if value is not True and value is not False:
-            raise ValueError(f"{name} must be True or False, got {value!r}")
+        object.__setattr__(self, name, boolean(name, getattr(self, name)))
 
     def _choice(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:
@@ -147,7 +131,7 @@ class Step(Schedule):
     def __post_init__(self) -> None:
         self._positive("lr")
         self._count("every")
-        self._number("factor", "in (0, 1]", lambda x: 0 < x <= 1)
+        self._number("factor", "in (0, 1]")
 
     def rate(self, t: int) -> float:
         """Return lr factor^floor(t / every)."""
@@ -179,7 +163,7 @@ class Exponential(Schedule):
 
     def __post_init__(self) -> None:
         self._positive("lr")
-        self._number("factor", "in (0, 1]", lambda x: 0 < x <= 1)
+        self._number("factor", "in (0, 1]")
         self._count("every")
 
     def rate(self, t: int) -> float:
@@ -244,7 +228,7 @@ class Polynomial(Schedule):
     def __post_init__(self) -> None:
         self._positive("lr", "power")
         self._count("steps")
-        self._number("end", f"from 0 to lr = {self.lr}", lambda x: 0 <= x <= self.lr)
+        self._number("end", lambda x: 0 <= x <= self.lr, f"be from 0 to lr = {self.lr}")
 
     def rate(self, t: int) -> float:
         """Return end + (lr - end) (1 - t / steps)^power."""
@@ -294,7 +278,7 @@ class Cosine(Schedule):
         self._positive("lr")
         self._count("period")
         self._count("multiplier")
-        self._number("floor", f"from 0 to lr = {self.lr}", lambda x: 0 <= x <= self.lr)
+        self._number("floor", lambda x: 0 <= x <= self.lr, f"be from 0 to lr = {self.lr}")
         self._flag("restarts")
 
     def rate(self, t: int) -> float:
@@ -341,9 +325,9 @@ class Warmup(Schedule):
 
     def __post_init__(self) -> None:
         if not callable(self.then):
-            self._number("then", "positive and finite or a schedule", lambda x: 0 < x < math.inf)
+            self._number("then", "positive and finite", "be positive and finite or a schedule")
         self._count("steps")
-        self._number("start", "in [0, 1]", lambda x: 0 <= x <= 1)
+        self._number("start", "in [0, 1]")
 
     def rate(self, t: int) -> float:
         """Return the following schedule's first rate times a rising part, or its rate."""
@@ -397,7 +381,7 @@ class OneCycle(Schedule):
         self._count("steps")
         self._flag("three_phase")
         top = 0.5 if self.three_phase else 1.0
-        self._number("rise", f"in (0, {top:g})", lambda x: 0 < x < top)
+        self._number("rise", lambda x: 0 < x < top, f"be in (0, {top:g})")
         self._choice("anneal", ("cos", "linear"))
 
     def rate(self, t: int) -> float:
@@ -452,12 +436,12 @@ class Cyclic(Schedule):
 
     def __post_init__(self) -> None:
         self._positive("high")
-        self._number("low", f"from 0 to high = {self.high}", lambda x: 0 <= x <= self.high)
+        self._number("low", lambda x: 0 <= x <= self.high, f"be from 0 to high = {self.high}")
         self._count("up")
         if self.down is not None:
             self._count("down")
         self._choice("mode", ("triangular", "triangular2", "exp_range"))
-        self._number("gamma", "in (0, 1]", lambda x: 0 < x <= 1)
+        self._number("gamma", "in (0, 1]")
 
     def rate(self, t: int) -> float:
         """Return low + (high - low) height scale."""

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from anyback.checkpoint.locks import lock
+from anyback.validation import integer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +74,7 @@ def write(
     """
     from safetensors.numpy import save
 
-    if keep < 1:
-        raise ValueError(f"keep must be at least 1, got {keep}")
+    integer("keep", keep, expected="be at least 1")
     # safetensors stores the memory of arrays that are not C-contiguous in the wrong order.
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     text = json.dumps({"format": FORMAT, **description})

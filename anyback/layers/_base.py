@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, TypeAlias
 
 from anyback.arrays import Array, Vjp, namespace
 from anyback.parameters import Layout, Parameters
 from anyback.random import Key
 
-__all__ = ["Layer", "Shape", "as_matrix", "check_in_shape", "check_positive", "column_sums"]
+__all__ = ["Layer", "Shape", "as_matrix", "check_in_shape", "column_sums"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -113,11 +112,6 @@ class Layer:
         rows = [("layer", "output", "parameters"), *rows, ("total", "", f"{total:,}")]
         first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
         return "\n".join(f"{a:<{first + 2}}  {b:<{second + 2}}{c:>{third + 1}}" for a, b, c in rows)
-
-
-def check_positive(name: str, value: Any) -> None:
-    if not isinstance(value, Real) or not 0 < float(value) < float("inf"):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
 
 
 def check_in_shape(layer: Any, in_shape: Shape) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from anyback.layers._base import Layer, Shape, as_matrix, check_in_shape, column
 from anyback.lookup import lookup
 from anyback.parameters import Parameter, Parameters
 from anyback.random import Key
+from anyback.validation import boolean, integer, number
 
 __all__ = ["Dense", "Activation", "Dropout", "Flatten"]
 
@@ -54,15 +54,10 @@ class Dense(Layer):
     in_shape: Shape | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.units, bool) or not isinstance(self.units, int | np.integer) or self.units < 1:
-            raise ValueError(f"units must be a positive integer, got {self.units!r}")
-        if not isinstance(self.bias, bool | np.bool_):
-            raise TypeError(
-                f"bias must be True or False, got {self.bias!r}: Dense takes the number of its outputs, and "
-                "finds that of its inputs"
-            )
-        object.__setattr__(self, "units", int(self.units))  # checkpoints hold no NumPy numbers
-        object.__setattr__(self, "bias", bool(self.bias))
+        units = integer("units", self.units, expected="be a positive integer")
+        hint = ": Dense takes the number of its outputs, and finds that of its inputs"
+        object.__setattr__(self, "units", units)
+        object.__setattr__(self, "bias", boolean("bias", self.bias, hint))
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
         """Learn the number of inputs."""
@@ -162,8 +157,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rate, Real) or not 0 <= self.rate < 1:
-            raise ValueError(f"dropout rate must lie in [0, 1), got {self.rate!r}")
+        number("dropout rate", self.rate, "in [0, 1)", "lie in [0, 1)")
 
     def train(self, params: Parameters, x: Array, key: Key) -> tuple[Array, Vjp, dict[str, Any]]:
         """Draw a mask from the key; a population's members draw what each would alone."""

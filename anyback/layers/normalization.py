@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from numbers import Real
 from typing import Any
 
 from anyback.arrays import Array, Vjp, namespace
-from anyback.layers._base import Layer, Shape, check_in_shape, check_positive, column_sums
+from anyback.layers._base import Layer, Shape, check_in_shape, column_sums
 from anyback.parameters import Parameter, Parameters
 from anyback.random import Key
+from anyback.validation import number
 
 __all__ = ["LayerNorm", "BatchNorm"]
 
@@ -42,7 +42,7 @@ class LayerNorm(Layer):
     in_shape: Shape | None = None
 
     def __post_init__(self) -> None:
-        check_positive("eps of LayerNorm", self.eps)
+        number("eps of LayerNorm", self.eps)
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
         """Learn the width."""
@@ -97,9 +97,8 @@ class BatchNorm(Layer):
     in_shape: Shape | None = None
 
     def __post_init__(self) -> None:
-        check_positive("eps of BatchNorm", self.eps)
-        if not isinstance(self.momentum, Real) or not 0 < self.momentum <= 1:
-            raise ValueError(f"momentum of BatchNorm must lie in (0, 1], got {self.momentum!r}")
+        number("eps of BatchNorm", self.eps)
+        number("momentum of BatchNorm", self.momentum, "in (0, 1]", "lie in (0, 1]")
 
     def bind(self, in_shape: Shape) -> tuple[Layer, Shape]:
         """Learn the width."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +9,7 @@ from numbers import Real
 from typing import Any, ClassVar, TypeAlias
 
 from anyback.arrays import Array, follows, namespace
+from anyback.validation import Range, boolean, integer, number
 
 __all__ = ["Arrays", "Optimizer", "Rate"]
 
@@ -47,7 +46,7 @@ class Optimizer(ABC):
     ValueError
         If an option is outside its range.
     TypeError
-        If a subclass defines methods of earlier versions.
+        If a truth value is neither True nor False, or a subclass defines methods of earlier versions.
 
     Examples
     --------
@@ -148,12 +147,7 @@ class Optimizer(ABC):
         ValueError
             If `t` is no integer or less than 1.
         """
-        try:
-            t = operator.index(t)
-        except TypeError:
-            raise ValueError(f"t must be an integer from 1, got {t!r}") from None
-        if t < 1:
-            raise ValueError(f"t must be an integer from 1, got {t}")
+        t = integer("t", t, expected="be an integer from 1")
         if lr is None:
             lr = self.lr(t - 1) if callable(self.lr) else self.lr
         lr = float(lr) if isinstance(lr, Real) else lr  # NumPy's scalars would promote float32 arrays
@@ -191,43 +185,26 @@ class Optimizer(ABC):
         """Return ``(w, *slots)`` from ``w, g, *slots, *scalars``, after weight decay."""
 
 
-_Range: TypeAlias = tuple[str, Callable[[float], bool]]
-
-_POSITIVE: _Range = ("positive and finite", lambda x: 0 < x < math.inf)
-_NOT_NEGATIVE: _Range = ("finite and not negative", lambda x: 0 <= x < math.inf)
-_FRACTION: _Range = ("in [0, 1)", lambda x: 0 <= x < 1)
-_RANGES: dict[str, _Range] = {
+_RANGES: dict[str, Range] = {
     # An epsilon of 0 would give 0/0 wherever a gradient is always 0.
-    **dict.fromkeys(("lr", "eps"), _POSITIVE),
-    **dict.fromkeys(("momentum", "dampening", "rho", "alpha"), _FRACTION),
+    "eps": "positive and finite",
+    **dict.fromkeys(("momentum", "dampening", "rho", "alpha"), "in [0, 1)"),
     **dict.fromkeys(
-        ("weight_decay", "lr_decay", "initial_accumulator_value", "momentum_decay"), _NOT_NEGATIVE
+        ("weight_decay", "lr_decay", "initial_accumulator_value", "momentum_decay"), "finite and not negative"
     ),
 }
 
 
 def _checked(name: str, value: Any) -> Any:
     """Return an option as plain Python numbers, or raise an error that names it."""
-    if name == "lr" and callable(value):
-        return value
+    if name == "lr" and not callable(value):
+        return number(name, value, "positive and finite", "be positive and finite or a schedule")
     if name == "betas":
-        expected, inside = _FRACTION
-        numbers = value if isinstance(value, Sequence) else ()
-        if len(numbers) != 2 or not all(_is_number(beta) and inside(beta) for beta in numbers):
-            raise ValueError(f"betas must be two numbers {expected}, got {value!r}")
-        return tuple(float(beta) for beta in numbers)
+        try:
+            beta1, beta2 = (number(name, beta, "in [0, 1)") for beta in value)
+        except (TypeError, ValueError):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {value!r}") from None
+        return beta1, beta2
     if name in ("nesterov", "amsgrad", "centered", "eps_inside_sqrt"):
-        if value is not True and value is not False:
-            raise ValueError(f"{name} must be True or False, got {value!r}")
-        return value
-    if name not in _RANGES:
-        return value
-    expected, inside = _RANGES[name]
-    if not _is_number(value) or not inside(value):
-        or_schedule = " or a schedule" if name == "lr" else ""
-        raise ValueError(f"{name} must be {expected}{or_schedule}, got {value!r}")
-    return float(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+        return boolean(name, value)
+    return number(name, value, _RANGES[name]) if name in _RANGES else value

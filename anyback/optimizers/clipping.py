@@ -6,11 +6,8 @@ back to the host.
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-from typing import Any
-
 from anyback.arrays import Array, namespace
+from anyback.validation import number
 
 __all__ = ["clip_by_norm", "clip_by_value", "global_norm"]
 
@@ -75,7 +72,7 @@ def clip_by_norm(g: Array, limit: float) -> Array:
     >>> clip_by_norm(np.asarray([3.0, -4.0]), 1.0)
     array([ 0.6, -0.8])
     """
-    limit = _limit(limit)
+    limit = number("limit", limit)
     excess = global_norm(g) / limit
     return g / namespace(g).where(excess <= 1.0, 1.0, excess)
 
@@ -106,12 +103,5 @@ def clip_by_value(g: Array, limit: float) -> Array:
     >>> clip_by_value(np.asarray([0.5, -4.0]), 1.0)
     array([ 0.5, -1. ])
     """
-    limit = _limit(limit)
+    limit = number("limit", limit)
     return namespace(g).clip(g, -limit, limit)
-
-
-def _limit(limit: Any) -> float:
-    """Return a Python float: one of NumPy's would promote float32 arrays."""
-    if not isinstance(limit, Real) or isinstance(limit, bool) or not 0 < float(limit) < math.inf:
-        raise ValueError(f"limit must be positive and finite, got {limit!r}")
-    return float(limit)

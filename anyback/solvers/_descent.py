@@ -11,8 +11,8 @@ from anyback.arrays import Array, namespace
 from anyback.optimizers import SGD
 from anyback.optimizers._base import Optimizer, Rate
 from anyback.solvers._gradient import with_slope
-from anyback.solvers._numbers import above_zero, finite, flat, function, like, real
-from anyback.training.inputs import positive
+from anyback.solvers._numbers import finite, flat, function, like, real
+from anyback.validation import integer, number
 
 __all__ = ["Descent", "gradient_descent"]
 
@@ -122,7 +122,7 @@ def gradient_descent(
     >>> gradient_descent(bowl, np.asarray([-3.0, 4.0]), lr=10.0).message
     'diverged at step 7: x grew to 3.58e+09, beyond the bound of 4e+08'
     """
-    steps, h, bound = positive("steps", steps), above_zero("h", h), above_zero("bound", bound)
+    steps, h, bound = integer("steps", steps), number("h", h), number("bound", bound)
     if optimizer is None:
         optimizer = SGD(0.1 if lr is None else lr)
     elif not isinstance(optimizer, Optimizer):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, TypeAlias
 
 from array_api_compat import is_array_api_obj
 
 from anyback.arrays import Array, device, namespace
-from anyback.solvers._numbers import above_zero, finite, flat, function, like, real
+from anyback.solvers._numbers import finite, flat, function, like, real
+from anyback.validation import is_number, number
 
 __all__ = ["Slope", "numerical_gradient", "with_slope"]
 
@@ -58,7 +58,7 @@ def numerical_gradient(f: Callable[[Array], Any], x: Any, h: float = 1e-4) -> Ar
     >>> [round(float(slope), 9) for slope in g]
     [6.0, 8.0]
     """
-    x, h = finite("x", real("x", x)), above_zero("h", h)
+    x, h = finite("x", real("x", x)), number("h", h)
     xp = namespace(x)
     if bool(xp.any(x + h == x)):
         largest = float(xp.max(xp.abs(x)))
@@ -104,7 +104,7 @@ def _is_pair(result: Any) -> bool:
 def _value(result: Any, x: Array) -> Any:
     """Return the number that a function of `x` returned: a Python float or an array () of floats."""
     value = result[0] if _is_pair(result) else result
-    if isinstance(value, Real) and not isinstance(value, bool):  # NumPy's scalars too
+    if is_number(value):  # NumPy's scalars too
         return float(value)
     if not is_array_api_obj(value):
         raise ValueError(f"f must give one number, got {type(value).__name__}")

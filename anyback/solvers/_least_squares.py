@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback.arrays import Array, namespace
-from anyback.solvers._numbers import above_zero, finite, like, real
+from anyback.solvers._numbers import finite, like, real
+from anyback.validation import number
 
 __all__ = ["LeastSquares", "least_squares"]
 
@@ -132,7 +133,7 @@ def least_squares(
     n, d = x.shape
     if y.ndim not in (1, 2) or y.shape[0] != n:
         raise ValueError(f"y must have shape ({n},) or ({n}, k) for x of {n} rows, got {tuple(y.shape)}")
-    least = float(xp.finfo(x.dtype).eps) * max(n, d) if rcond is None else above_zero("rcond", rcond)
+    least = float(xp.finfo(x.dtype).eps) * max(n, d) if rcond is None else number("rcond", rcond)
     s = xp.ones_like(x[:, :1]) if sample_weight is None else _weights(sample_weight, x)
     largest = xp.max(s)
     s = s / largest  # sums of very large or small weights would leave the range of the dtype

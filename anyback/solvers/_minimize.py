@@ -13,10 +13,11 @@ from anyback.arrays import Array, namespace
 from anyback.backends import to_host
 from anyback.layers import Dropout, Layer
 from anyback.solvers._gradient import with_slope
-from anyback.solvers._numbers import above_zero, finite, flat, function, like, real
+from anyback.solvers._numbers import finite, flat, function, like, real
 from anyback.solvers._scipy import Minimum, run, solver
 from anyback.training.full_batch import full_batch
 from anyback.training.trainer import Trainer
+from anyback.validation import number
 
 __all__ = ["minimize"]
 
@@ -106,7 +107,7 @@ def minimize(
     >>> trainer.history.last["loss"] < 1e-3, trainer.epoch == minimum.iterations
     (True, True)
     """
-    solve, h = solver(method, max_iter, tol, options), above_zero("h", h)
+    solve, h = solver(method, max_iter, tol, options), number("h", h)
     tell = None if callback is None else function("callback", callback)
     if isinstance(target, Trainer):
         if y is None:

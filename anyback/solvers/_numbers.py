@@ -1,9 +1,7 @@
-"""Checks of arguments: arrays of any library, positive numbers and functions."""
+"""Checks of arguments: arrays of any library, and functions."""
 
 from __future__ import annotations
 
-import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from anyback.arrays import Array, device, namespace
 from anyback.backends import to_host
 from anyback.backends.base import first_line
 
-__all__ = ["above_zero", "finite", "flat", "function", "like", "real"]
+__all__ = ["finite", "flat", "function", "like", "real"]
 
 
 def real(name: str, given: Any) -> Array:
@@ -49,13 +47,6 @@ def finite(name: str, x: Array) -> Array:
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
         raise ValueError(f"{name} must be finite, got {host[place]} at {place} as {x.dtype}")
     return x
-
-
-def above_zero(name: str, value: Any) -> float:
-    """Return a positive number as a Python float."""
-    if not (isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
-    return float(value)
 
 
 def function(name: str, given: Any) -> Any:

@@ -12,8 +12,7 @@ import numpy as np
 
 from anyback.arrays import Array
 from anyback.lookup import suggestion
-from anyback.solvers._numbers import above_zero
-from anyback.training.inputs import positive
+from anyback.validation import integer, number
 
 __all__ = ["Minimum", "run", "solver"]
 
@@ -76,9 +75,9 @@ def solver(
         raise TypeError(f"options must be a mapping such as {{'maxcor': 20}}, got {options!r}")
     if max_iter is not None:
         limit = "maxfun" if method == "TNC" else "maxiter"  # the first counts evaluations
-        options = {limit: positive("max_iter", max_iter), **(options or {})}
+        options = {limit: integer("max_iter", max_iter), **(options or {})}
     if tol is not None and tol != 0:
-        above_zero("tol", tol)
+        number("tol", tol)
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError:

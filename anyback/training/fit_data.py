@@ -23,10 +23,10 @@ from anyback.training.inputs import (
     fingerprint,
     fits,
     one_class,
-    positive,
     some_weight,
 )
 from anyback.training.step import Data
+from anyback.validation import integer
 
 __all__ = ["FitData", "HostData", "InputSpec", "chunks"]
 
@@ -185,7 +185,7 @@ class FitData:
         if standardize and spec.scaler.mean is None:
             spec = replace(spec, scaler=Scaler.fit(train[0]))
         samples = len(train[0])
-        size = samples if batch_size is None else min(positive("batch_size", batch_size), samples)
+        size = samples if batch_size is None else min(integer("batch_size", batch_size), samples)
         validation = None if held is None else spec.put(*held, name="validation ")
         return cls(spec, spec.put(*train), validation, samples, size, accumulate, shuffle, config)
 

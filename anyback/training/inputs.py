@@ -29,9 +29,7 @@ __all__ = [
     "fits",
     "host_inputs",
     "one_class",
-    "positive",
     "some_weight",
-    "truth",
 ]
 
 # Elements of a piece: so few that what is computed of them stays in a core's own cache.
@@ -344,32 +342,6 @@ def one_class(y: np.ndarray, name: str) -> None:
     """Raise ValueError if a row of binary targets (n, k) does not have exactly one 1."""
     count = (y > 0.5).sum(axis=1)
     _require(lambda c: c == 1, count, f"{name}: metrics of classes take one class a sample")
-
-
-def positive(name: str, value: Any) -> int:
-    """Return `value` as an int, or raise ValueError if it is no integer of at least 1.
-
-    Examples
-    --------
-    >>> positive("epochs", 3)
-    3
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return int(value)
-
-
-def truth(name: str, value: Any) -> bool:
-    """Return `value` as a bool, or raise TypeError if it is none: "no" would be taken for True.
-
-    Examples
-    --------
-    >>> truth("shuffle", False)
-    False
-    """
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def _real(x: Any, name: str) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -25,9 +24,10 @@ from anyback.training.bound_model import BoundModel
 from anyback.training.fit_data import FitData
 from anyback.training.history import History
 from anyback.training.hooks import Callback, Hooks
-from anyback.training.inputs import as_inputs, host_inputs, positive, truth
+from anyback.training.inputs import as_inputs, host_inputs
 from anyback.training.loop import Loop
 from anyback.training.state import TrainState, check_resumable
+from anyback.validation import boolean, integer, number
 
 __all__ = ["Trainer"]
 
@@ -113,7 +113,7 @@ class Trainer:
             raise TypeError(f"metrics must be a sequence such as ['accuracy'], got {metrics!r}")
         Stream(seed, Purpose.WEIGHTS)  # raises for a bad seed
         self.dtype, self.seed = str(dtype), int(seed)
-        self.standardize = truth("standardize", standardize)
+        self.standardize = boolean("standardize", standardize)
         self.loss, self.metrics = loss, tuple(metrics)
         self._loss = resolve(losses.Loss, loss, losses)
         self._metrics = [resolve(metric_functions.Metric, metric, metric_functions) for metric in metrics]
@@ -145,7 +145,7 @@ class Trainer:
     def build(self, in_shape: int | Sequence[int]) -> Trainer:
         """Bind the model to samples of `in_shape` and initialise its weights; `fit` does it by itself."""
         sizes = in_shape if isinstance(in_shape, Sequence) else (in_shape,)
-        shape = tuple(positive("in_shape", size) for size in sizes)
+        shape = tuple(integer("in_shape", size) for size in sizes)
         settings = self._loss, self._metrics, self.optimizer, self.limits, self.backend, self.dtype
         bound = BoundModel(self.model, shape, *settings)
         bound.start(self.train_state, self.seed)
@@ -295,7 +295,7 @@ class Trainer:
         """
         if self.busy:
             raise RuntimeError("fit is running already: a callback cannot call it on the same trainer")
-        epochs, accumulate = positive("epochs", epochs), positive("accumulate", accumulate)
+        epochs, accumulate = integer("epochs", epochs), integer("accumulate", accumulate)
         if verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
         _check_validation(validation_split, validation_data)
@@ -304,9 +304,9 @@ class Trainer:
             (x, y, sample_weight),
             validation_data,
             class_weight=class_weight,
-            batch_size=None if batch_size is None else positive("batch_size", batch_size),
+            batch_size=None if batch_size is None else integer("batch_size", batch_size),
             validation_split=float(validation_split),
-            shuffle=truth("shuffle", shuffle),
+            shuffle=boolean("shuffle", shuffle),
             accumulate=accumulate,
         )
         state = self.train_state
@@ -403,7 +403,7 @@ class Trainer:
         ValueError
             If the samples do not have the shape of the training samples.
         """
-        size = positive("batch_size", batch_size)
+        size = integer("batch_size", batch_size)
         if not isinstance(x, np.ndarray) or x.ndim < 2:
             x = as_inputs(x, sample_shape=self.in_shape)
         if len(x) <= size:
@@ -452,7 +452,7 @@ class Trainer:
         dict of str to float
             "loss" and each metric.
         """
-        positive("batch_size", batch_size)
+        integer("batch_size", batch_size)
         spec = self.bound.input_spec(self.train_state.scaler)
         data = spec.put(*spec.check(x, y, sample_weight))
         try:
@@ -544,17 +544,8 @@ def _check_validation(split: Any, data: Any) -> None:
 
 def _limits(l1: Any, l2: Any, clip_norm: Any, clip_value: Any) -> dict[str, Any]:
     return {
-        "l1": _limit("l1", l1, 0.0),
-        "l2": _limit("l2", l2, 0.0),
-        "clip_norm": None if clip_norm is None else _limit("clip_norm", clip_norm),
-        "clip_value": None if clip_value is None else _limit("clip_value", clip_value),
+        "l1": number("l1", l1, "finite and not negative", "be finite and at least 0"),
+        "l2": number("l2", l2, "finite and not negative", "be finite and at least 0"),
+        "clip_norm": None if clip_norm is None else number("clip_norm", clip_norm),
+        "clip_value": None if clip_value is None else number("clip_value", clip_value),
     }
-
-
-def _limit(name: str, value: Any, least: float | None = None) -> float:
-    """Return `value` as a Python float: finite, and at least `least`, or above 0 where there is none."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not (number < math.inf and (number > 0 if least is None else number >= least)):
-        expected = "positive and finite" if least is None else f"finite and at least {least:g}"
-        raise ValueError(f"{name} must be {expected}, got {value!r}")
-    return number

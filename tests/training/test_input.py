@@ -10,7 +10,8 @@ import weakref
 import numpy as np
 import pytest
 
-from anyback.training.inputs import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint, positive
+from anyback.training.inputs import Scaler, as_inputs, as_targets, as_weights, cast, fingerprint
+from anyback.validation import integer
 from tests.conftest import require
 from tests.training.small_data import LABELS, REALS, X, changed, trainer
 
@@ -263,8 +264,8 @@ def test_small_functions():
     assert as_targets([[0.2, 0.8]], "labels", 2, 1, soft=True).tolist() == [[0.2, 0.8]]
     assert as_weights(None, 12) is None
     assert cast(np.array([1.5]), "float32", "y").dtype == np.float32
-    assert positive("n", np.int32(3)) == 3
-    assert type(positive("n", np.int32(3))) is int
+    assert integer("n", np.int32(3)) == 3
+    assert type(integer("n", np.int32(3))) is int
     a, b = np.arange(6.0), np.arange(6.0).reshape(2, 3)
     assert len({fingerprint(a), fingerprint(b), fingerprint(a.astype("f4")), fingerprint(a, b)}) == 4
     assert fingerprint(b.T) == fingerprint(b.T.copy())
