@@ -1,1 +1,1 @@
-"""How fast anyback is beside other libraries: ``python -m benchmarks``."""
+"""Benchmarks of anyback against other libraries: ``python -m benchmarks``."""

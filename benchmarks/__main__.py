@@ -18,7 +18,7 @@ from benchmarks.report import document
 from benchmarks.tables import absences, measured_kinds, tables
 from benchmarks.turns import ROOT, TURNS, Processes, race
 
-# A load average above which other programs are at work.
+# Above this load average other programs are running.
 BUSY = 0.5
 
 
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _measured(names: list[str], cases: list[Any], options: argparse.Namespace) -> dict[str, Any]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
-        _say(f"the machine is busy (load average {load:.1f}): these figures are not worth much")
+        _say(f"the machine is busy (load average {load:.1f}): these measurements are unreliable")
     names = [name for name in names if any(case.kind in PEERS[name].kinds for case in cases)]
     absent = {name: why for name in names if (why := PEERS[name].absence())}
     for name, why in absent.items():
@@ -54,7 +54,7 @@ def _measured(names: list[str], cases: list[Any], options: argparse.Namespace) -
 
 
 def _publish(results: dict[str, Any], options: argparse.Namespace) -> None:
-    """Print the tables, and write them with the JSON document and the pictures into the output folder."""
+    """Print the tables, and write them with the JSON document and the plots into the output folder."""
     text = "\n".join(tables(results, kind) for kind in measured_kinds(results))
     options.output.mkdir(parents=True, exist_ok=True)
     written = [options.output / "results.json", options.output / "tables.md"]
@@ -65,7 +65,7 @@ def _publish(results: dict[str, Any], options: argparse.Namespace) -> None:
         written += draw(results, options.output).values()
         written += page.write(results, ROOT / "docs") if options.write_docs else []
     else:
-        _say("no pictures, and nothing for docs: matplotlib not installed")
+        _say("no plots, and nothing for docs: matplotlib not installed")
     _say("wrote " + ", ".join(map(str, written)))
 
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
         description="Race anyback against other libraries, each in processes of its own, in turn. "
-        "Let nothing else run meanwhile. The step cases take about 12 minutes, all of them half an hour.",
+        "Run nothing else at the same time. The step cases take about 12 minutes, all of them half an hour.",
     )
     add = parser.add_argument
     cases = f"kinds ({', '.join(CASES)}) or patterns such as 'step/784*'; all by default"
@@ -87,19 +87,19 @@ def _parser() -> argparse.ArgumentParser:
     turns = ", ".join(f"{kind} {number}" for kind, number in TURNS.items())
     add("--turns", type=_count, metavar="N", help=f"turns of every case; by default {turns}")
     for name, about in (
-        ("warm", "seconds of training before measuring begins"),
-        ("seconds", "least seconds of measuring"),
+        ("warm", "seconds of warm-up before measuring"),
+        ("seconds", "minimum seconds of measuring"),
         ("pause", "seconds between two processes"),
-        ("timeout", "seconds after which a process is given up"),
+        ("timeout", "seconds after which a process is killed"),
     ):
         default = getattr(Processes, name)
         add(f"--{name}", type=float, default=default, metavar="S", help=f"{about} ({default:g})")
-    output = "folder for results.json, tables.md and pictures (%(default)s)"
+    output = "folder for results.json, tables.md and plots (%(default)s)"
     add("--output", type=Path, default=Path("build", "benchmarks"), metavar="DIR", help=output)
     add(
         "--write-docs",
         action="store_true",
-        help="put tables and pictures into docs/ too",
+        help="put tables and plots into docs/ too",
     )
     add("--from", dest="results", type=Path, metavar="JSON", help="measure nothing: report these results")
     add("--list", action="store_true", help="name the chosen cases and peers and measure nothing")

@@ -1,4 +1,4 @@
-"""What is measured: kinds of cases, the networks of each, and their data."""
+"""Benchmark cases: their kinds, networks and data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HELD_OUT = 359
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its batch and how many samples there are; `name` and `parse` turn it into text and back."""
+    """A network, its batch size and number of samples; `name` and `parse` convert it to a string and back."""
 
     kind: str
     sizes: tuple[int, ...]
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def steps(self) -> int:
-        """Training steps an epoch."""
+        """Training steps per epoch."""
         return -(-self.samples // self.batch)
 
     @property
@@ -46,14 +46,14 @@ class Case:
         return sum((n + 1) * k for n, k in pairwise(self.sizes))
 
     def data(self) -> tuple[Any, Any]:
-        """Random inputs (samples, n) in float32, drawn in float32 to need no memory beside, and labels."""
+        """Random inputs (samples, n), generated in float32 to save memory, and labels."""
         rng = np.random.default_rng(0)
         x = rng.standard_normal((self.samples, self.sizes[0]), dtype=np.float32)
         return x, rng.integers(0, self.sizes[-1], self.samples)
 
 
 def digits() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """The digits of `anyback.datasets`, read without anyback: every library pays the same for its data."""
+    """The digits of `anyback.datasets`, read without anyback: loading costs every library the same."""
     with np.load(DIGITS) as archive:
         x, y = archive["x"].astype(np.float32) / np.float32(16), archive["y"].astype(np.int64)
     order = np.random.default_rng(0).permutation(len(y))
@@ -63,7 +63,7 @@ def digits() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
 
 EPOCHS = {"fit": 20, "cold": 50}
 SMALL = (64, 64, 10)
-# From one network in the middle, one property is changed at a time.
+# One property at a time is varied around a medium network.
 MIDDLE = Case("growth", (64, 256, 256, 10), 128, 8192)
 GROWTH = {
     "width": {w: Case("growth", (64, w, w, 10), 128, 8192) for w in (16, 64, 256, 1024, 2048)},
@@ -92,7 +92,7 @@ EXAMPLE = CASES["step"][0].name
 
 
 def chosen_cases(patterns: list[str]) -> list[Case]:
-    """The cases whose kind or name fits one of the patterns, such as ``step`` or ``step/784*``."""
+    """The cases whose kind or name matches one of the patterns, such as ``step`` or ``step/784*``."""
     every = [case for cases in CASES.values() for case in cases]
     for pattern in patterns:
         if not any(_fits(case, pattern) for case in every):

@@ -1,4 +1,4 @@
-"""All that wants a GPU, in one command: ``python -m benchmarks.gpu --help``."""
+"""All checks and measurements that need a GPU: ``python -m benchmarks.gpu --help``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BACKENDS = ("cupy", "torch:cuda", "jax:gpu")
 # What is in the names of their tests; those of training take the default backend.
 NAMED = {"cupy": "cupy", "torch:cuda": "torch-cuda or torch:cuda", "jax:gpu": "jax"}
 TRAINING = ("training", "callbacks", "checkpoint", "cli")
-# Left out of the first: they take minutes and say little more.
+# Excluded from the first: they take minutes and add little.
 LONG = ("docs/test_examples.py", "docs/test_benchmarks.py")
 
 
 @dataclass(frozen=True)
 class Check:
-    """What came of the tests of one backend."""
+    """The test results of one backend."""
 
     backend: str
     tests: str
@@ -55,15 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def check(name: str, tests: str, arguments: Iterable[str | Path], log: Path, default: str = "") -> Check:
-    """Run tests in a process of its own, whose output goes into `log`, and count what came of them.
+    """Run tests in a separate process, with its output in `log`, and count the results.
 
-    What pyproject.toml asks of pytest is left aside, since plugins may be missing; `default` is the backend
-    of trainers that name none.
+    The pytest options of pyproject.toml are ignored, since plugins may be missing; `default` is the default
+    backend of trainers.
     """
     report = log.with_suffix(".xml")
     command = [sys.executable, "-m", "pytest", "-q", "-ra", "-c", os.devnull, "--rootdir", ROOT]
     command += ["-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
-    # JAX takes most of a GPU's memory at once otherwise, which others in turn need.
+    # Otherwise JAX allocates most of a GPU's memory, which the others need in turn.
     environment = {**os.environ, "PYTHONPATH": _path(), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     environment |= {"ANYBACK_BACKEND": default} if default else {}
     with log.open("w") as output:
@@ -74,7 +74,7 @@ def check(name: str, tests: str, arguments: Iterable[str | Path], log: Path, def
 
 
 def table(checks: Sequence[Check]) -> str:
-    """The checks as a table, and a line for each test that failed."""
+    """The checks as a table, and a line for each failed test."""
     head = ["backend", "tests", "passed", "failed", "skipped", "seconds"]
     rows = [
         [c.backend, c.tests, *map(str, (c.passed, c.failed, c.skipped)), f"{c.seconds:.0f}"] for c in checks
@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--check", action="store_true", help="run the tests on each backend first, and count them last")
     names = f"backends whose tests are run (by default those of {', '.join(BACKENDS)} that work)"
     add("--backends", nargs="+", default=BACKENDS, metavar="NAME", help=names)
-    output = "folder for results.json, checks.json, tables.md and what the tests printed (%(default)s)"
+    output = "folder for results.json, checks.json, tables.md and the output of the tests (%(default)s)"
     add("--output", type=Path, default=Path("build", "gpu"), metavar="DIR", help=output)
     return parser
 

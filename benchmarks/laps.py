@@ -9,10 +9,10 @@ from time import perf_counter
 
 
 class Laps:
-    """Counts epochs: loop over it, or call `lap` at the end of each epoch and stop where it returns True.
+    """Counts epochs: iterate over it, or call `lap` at the end of each epoch and stop when it returns True.
 
-    Either `epochs` of them; or so many that `warm` seconds pass after the first one (which may have
-    compiled something) and then `seconds` more, in which `median` is the time of an epoch.
+    Either `epochs` of them; or until `warm` seconds pass after the first one (which may include
+    compilation) and then `seconds` more, whose epochs `median` measures.
     """
 
     def __init__(self, epochs: int | None = None, *, warm: float = 0.0, seconds: float = 0.0) -> None:
@@ -37,5 +37,5 @@ class Laps:
         return now - self.ends[self.measured] >= self.seconds
 
     def median(self) -> float:
-        """Seconds of an epoch, once warm."""
+        """Seconds per epoch after the warm-up."""
         return statistics.median(after - before for before, after in pairwise(self.ends[self.measured :]))

@@ -1,4 +1,4 @@
-"""How each kind of case is measured, in a process that has imported one library and nothing else.
+"""Measurements of each kind of case, in a process that has imported one library and nothing else.
 
 A library is its function ``train(case, x, y, laps) -> predict``: train until `laps` has enough, then return
 ``predict(x) -> outputs (n, k)`` on the host.
@@ -21,14 +21,14 @@ MILLION = 1_000_000
 
 
 def step(train: Train, case: Case, warm: float, seconds: float) -> dict[str, float]:
-    """Seconds a training step, everything that an epoch needs counted."""
+    """Seconds per training step, including everything that an epoch does."""
     laps = Laps(warm=warm, seconds=seconds)
     train(case, *case.data(), laps)
     return {"step": laps.median() / case.steps}
 
 
 def fit(train: Train, case: Case, warm: float, seconds: float) -> dict[str, float]:
-    """Seconds of the first training of a process, and what share of the held-out digits it gets right."""
+    """Seconds of the first training in a process, and its accuracy on the held-out digits."""
     (x, y), (x_test, y_test) = digits()
     began = perf_counter()
     predict = train(case, x, y, Laps(EPOCHS[case.kind]))
@@ -47,7 +47,7 @@ def predict(train: Train, case: Case, warm: float, seconds: float) -> dict[str, 
 
 
 def memory(train: Train, case: Case, warm: float, seconds: float) -> dict[str, float]:
-    """Bytes at the peak: after the imports, and how many more an epoch of training takes, data included."""
+    """Peak bytes: after the imports, and the increase in an epoch of training, data included."""
     imported = peak_memory()
     train(case, *case.data(), Laps(1))
     return {"import": imported, "training": peak_memory() - imported}
@@ -62,9 +62,9 @@ MEASURES = {
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held at once."""
+    """The peak memory of this process in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux lets ru_maxrss begin with the peak of the process that started this one
+    if status.exists():  # on Linux, ru_maxrss starts at the peak of the parent process
         return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
     import resource
     import sys
@@ -74,7 +74,7 @@ def peak_memory() -> int:
 
 
 def _repeated(call: Callable[[], Any], warm: float, seconds: float) -> float:
-    """Median seconds of a call, of those in the `seconds` after the first one and `warm` seconds more."""
+    """Median seconds of the calls in `seconds`, after the first one and `warm` seconds more."""
     call()
     laps = Laps(warm=warm, seconds=seconds)
     for _ in laps:

@@ -1,4 +1,4 @@
-"""Puts tables and pictures into pages of docs, between marks of their kind; the prose stays as it is."""
+"""Puts tables and plots into pages of docs, between the marks of their kind; the prose stays as it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAGES = {"gpu": "gpu.md"}
 
 
 def write(document: Document, docs: Path) -> list[Path]:
-    """Replace what stands between the marks of each measured kind, and draw its pictures beside the page."""
+    """Replace the text between the marks of each measured kind, and save its plots beside the page."""
     pictures, written = draw(document, docs), []
     for kind in measured_kinds(document):
         page, block = docs / PAGES.get(kind, "speed.md"), tables(document, kind)

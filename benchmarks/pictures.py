@@ -1,4 +1,4 @@
-"""A document of `report` as pictures; colours are those of Okabe and Ito, lines differ in dashes too."""
+"""Plots of a document of `report`, in the colours of Okabe and Ito; lines differ in dashes too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHERS = [
 
 
 def draw(document: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """Save ``speed-KIND.png`` of the kinds that have a picture and were measured."""
+    """Save ``speed-KIND.png`` for the measured kinds that have a plot."""
     saved = {}
     for kind, picture in PICTURES.items():
         records = [record for record in document["results"] if record["kind"] == kind]
@@ -32,7 +32,7 @@ def draw(document: dict[str, Any], folder: Path) -> dict[str, Path]:
 
 
 def steps(records: list[dict[str, Any]]) -> Any:
-    """A panel for each network: a point for each peer, the slowest on top, and the floor as a line."""
+    """A panel for each network: a point for each peer, the slowest on top, and the lower bound as a line."""
     cases = list(dict.fromkeys(record["case"] for record in records))
     figure = _figure(11, 0.6 + 3.5 * ((len(cases) + 1) // 2))
     for i, case in enumerate(cases):
@@ -57,7 +57,7 @@ def steps(records: list[dict[str, Any]]) -> Any:
 
 
 def growth(records: list[dict[str, Any]]) -> Any:
-    """A panel for each property: microseconds a step of each peer, both axes logarithmic."""
+    """A panel for each property: microseconds per step of each peer, both axes logarithmic."""
     figure = _figure(11, 8)
     peers, others = in_order(records), iter(OTHERS)
     styles = {peer: STYLES.get(peer) or next(others, {}) for peer in peers}
@@ -87,7 +87,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _plain(axes: Any, scale: Any) -> None:
-    """Numbers without powers on a logarithmic scale, and no lines that are no data."""
+    """Plain numbers on a logarithmic scale, and no lines that are not data."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     scale.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
@@ -99,7 +99,7 @@ def _plain(axes: Any, scale: Any) -> None:
 
 
 def _legend(figure: Any) -> None:
-    """One for all panels, below them."""
+    """One legend for all panels, below them."""
     named = {
         name: line
         for axes in figure.axes

@@ -1,4 +1,4 @@
-"""A race as one JSON document: every turn's figures, medians, spreads, ratios; machine and versions."""
+"""A race as one JSON document: measurements of every turn, medians, ranges, ratios; machine and versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.peers import own
 from benchmarks.turns import Race
 
 PACKAGES = ("numpy", "llvmlite", "jax", "torch", "scikit-learn", "keras", "mygrad", "thinc", "cupy-cuda12x")
-# Figures worth a record, of each kind; what a process took matters only where it starts cold.
+# Recorded figures of each kind; the time of the process matters only for cold starts.
 FIGURES = {
     "step": ("step",),
     "growth": ("step",),
@@ -33,7 +33,7 @@ Turns = Sequence[float | None]
 
 
 def document(race: Race, absent: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
-    """Everything that tables and pictures are made of, as JSON values."""
+    """Everything that tables and plots need, as JSON values."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -46,7 +46,7 @@ def document(race: Race, absent: dict[str, str], settings: dict[str, Any]) -> di
 
 
 def records(race: Race) -> list[dict[str, Any]]:
-    """One record for each case, peer and figure, in seconds, bytes or shares; ratios are to anyback."""
+    """One record for each case, peer and figure, in seconds, bytes or fractions; ratios are to anyback."""
     found = []
     for (case, peer), turns in race.turns.items():
         if not any(turns):
@@ -63,13 +63,13 @@ def _values(turns: Iterable[dict[str, float] | None], figure: str) -> list[float
 
 
 def spread(turns: Turns) -> dict[str, float]:
-    """Median, least and most over the turns that did not fail."""
+    """Median, minimum and maximum over the turns that did not fail."""
     values = [value for value in turns if value is not None]
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def ratio(theirs: Turns, ours: Turns) -> dict[str, float] | None:
-    """How many times ours theirs is: of the medians, and from least to most over the turns both did."""
+    """The ratio of theirs to ours: of the medians, and its range over the turns that both completed."""
     pairs = [(a, b) for a, b in zip(theirs, ours, strict=False) if a is not None and b]
     if not pairs:
         return None
@@ -82,7 +82,7 @@ def ratio(theirs: Turns, ours: Turns) -> dict[str, float] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, system, and limits set to threads."""
+    """Processor, cores that this process may use, system, and limits on threads."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -96,7 +96,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, anyback, NumPy's BLAS and every installed library that races."""
+    """Versions of Python, anyback, NumPy's BLAS and every installed library that races."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     found = {
         "python": platform.python_version(),

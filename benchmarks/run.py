@@ -1,6 +1,6 @@
 """One library, one case, in this process: ``python -m benchmarks.run PEER CASE [WARM SECONDS]``.
 
-Prints one JSON line of figures in seconds and bytes. Nothing is imported here that the library does not
+Prints one JSON line of measurements in seconds and bytes. Nothing is imported here that the library does not
 need: the time of the whole process is measured too.
 """
 

@@ -1,4 +1,4 @@
-"""A document of `report` as Markdown tables, one text for each kind of case."""
+"""Markdown tables of a document of `report`, one text for each kind of case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """Its title, what its tables show, and the heading and unit of each figure."""
+    """Title, caption, and the heading and unit of each figure."""
 
     title: str
     caption: str
@@ -25,7 +25,7 @@ class Kind:
 KINDS = {
     "step": Kind("One training step", "Microseconds.", {"step": ("", 1e6)}),
     "fit": Kind(
-        "A whole fit",
+        "A complete fit",
         f"The first training of a process: digits, 64-64-10, {EPOCHS['fit']} epochs of batch 32.",
         {"fit": ("seconds", 1.0), "accuracy": ("accuracy", 1.0)},
     ),
@@ -40,18 +40,18 @@ KINDS = {
         {"row": ("one row, microseconds", 1e6), "million": ("a million rows, seconds", 1.0)},
     ),
     "memory": Kind(
-        "Memory at the peak",
-        "Megabytes: after the imports, and how many more one epoch takes.",
-        {"import": ("after the imports", 1e-6), "training": ("more in training", 1e-6)},
+        "Peak memory",
+        "Megabytes: after the imports, and the increase in one epoch.",
+        {"import": ("after the imports", 1e-6), "training": ("increase in training", 1e-6)},
     ),
     "growth": Kind(
-        "As networks grow",
-        "Microseconds a step. From one network in the middle, one property changes at a time.",
+        "Scaling with size",
+        "Microseconds per step. One property at a time is varied around a medium network.",
         {"step": ("", 1e6)},
     ),
     "gpu": Kind(
         "One training step on a GPU",
-        "Microseconds; products in float32 where nothing else is said.",
+        "Microseconds; products in float32 unless stated otherwise.",
         {"step": ("", 1e6)},
     ),
 }
@@ -68,7 +68,7 @@ def tables(document: Document, kind: str) -> str:
         parts += [grid(_rows(records, about, _measured))]
         ratios = [r for r in records if r["ratio"] and r["figure"] != "accuracy" and r["peer"] != own(kind)]
         parts += (
-            ["How many times ours (below 1 is faster than anyback):", grid(_rows(ratios, about, _ratio))]
+            ["Relative to anyback (below 1 is less than anyback):", grid(_rows(ratios, about, _ratio))]
             if ratios
             else []
         )
@@ -86,7 +86,7 @@ def provenance(document: Document, records: list[Record]) -> str:
     turns = max(len(record["turns"]) for record in records)
     counted = f"medians of {turns} turns" if turns > 1 else "one turn"
     if turns > 1 and records[0]["kind"] != "growth":
-        counted += ", least to most in brackets"
+        counted += ", minimum to maximum in brackets"
     libraries = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"*{document['date'][:10]}, {machine['processor']}, {machine['cores']} cores, {machine['system']}; "
@@ -95,7 +95,7 @@ def provenance(document: Document, records: list[Record]) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits, or all those before the point."""
+    """Three significant digits, or all those before the point."""
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
@@ -152,7 +152,7 @@ def _growth_rows(records: list[Record]) -> list[list[str]]:
 
 
 def in_order(records: list[Record]) -> list[str]:
-    """In the order of `PEERS`, since turns begin with another one each; others after them."""
+    """In the order of `PEERS`, since each turn begins with a different one; others after them."""
     present = dict.fromkeys(record["peer"] for record in records)
     return [name for name in PEERS if name in present] + [name for name in present if name not in PEERS]
 
@@ -163,13 +163,13 @@ def _least_memory(records: list[Record], kind: str) -> str:
     case = Case.parse(records[0]["case"])
     data, vectors = case.samples * (4 * case.sizes[0] + 8) / 1e6, 16 * case.parameters / 1e6
     return (
-        f" {network(case.name)}, {case.samples:,} samples: the data that training is given take "
+        f" {network(case.name)}, {case.samples:,} samples: the training data take "
         f"{number(data)}, parameters, gradient and Adam's two slots {number(vectors)}."
     )
 
 
 def grid(rows: list[list[str]]) -> str:
-    """Rows as a Markdown table that is aligned in its source too; the first is its head."""
+    """Rows as a Markdown table with aligned source; the first row is its head."""
     widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]

@@ -1,4 +1,4 @@
-"""Processes in turn, so that no library's idle threads spin beside another's work."""
+"""Processes in turn, so that the idle threads of one library do not slow down another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.cases import Case
 from benchmarks.peers import PEERS
 
 ROOT = Path(__file__).parents[1]
-# Turns of each kind: where the machine's mood matters little, or the picture has many points, one will do.
+# Turns of each kind: one is enough for memory, which hardly varies, and for plots with many points.
 TURNS = {"step": 3, "fit": 3, "cold": 3, "predict": 3, "memory": 1, "growth": 1, "gpu": 3}
 
 Figures = dict[str, float]
@@ -28,7 +28,7 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Processes:
-    """Runs a library on a case in a process of its own: warm for some seconds, measured for some more."""
+    """Runs a library on a case in a separate process: warm-up for some seconds, then measurement."""
 
     warm: float = 1.5
     seconds: float = 0.4
@@ -51,7 +51,7 @@ class Processes:
 
 @dataclass
 class Race:
-    """What came of it: the figures of each turn (None for one that failed), and why some failed."""
+    """Results: the measurements of each turn (None for a failed one), and why some failed."""
 
     turns: dict[tuple[Case, str], list[Figures | None]]
     failures: dict[str, str]
@@ -64,9 +64,9 @@ def race(
     run: Runner,
     say: Callable[[str], None] = lambda line: None,
 ) -> Race:
-    """Let every peer do every case that it enters, turn by turn; Ctrl-C ends it and keeps what there is.
+    """Run every peer on every case that it enters, turn by turn; Ctrl-C ends it and keeps the results so far.
 
-    Each turn begins with another peer. One that fails in a case is left out of its later turns.
+    Each turn begins with a different peer. One that fails in a case skips its later turns.
     """
     found = Race(defaultdict(list), {})
     try:
@@ -78,12 +78,12 @@ def race(
                     start = f"turn {turn + 1} of {turns[case.kind]}, {case.name}, {name}: "
                     say(start + _run(found, run, name, case))
     except KeyboardInterrupt:
-        say("interrupted: the figures so far follow")
+        say("interrupted: the measurements so far follow")
     return found
 
 
 def _run(found: Race, run: Runner, name: str, case: Case) -> str:
-    """One run, and what to say of it."""
+    """One run, and the message about it."""
     what = f"{name}, {case.name}"
     if what not in found.failures:
         try:

@@ -1,5 +1,6 @@
 """Sphinx configuration: `sphinx-build -W docs docs/_build`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,10 @@ html_css_files = ["gallery.css"]
 
 
 def shapes(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Keep the asterisk of a shape such as (..., *m) from beginning an emphasis."""
+    """Keep the asterisk of a shape such as (..., *m) or (K, *shape) from starting an emphasis."""
     for i, line in enumerate(lines):
         pieces = line.split("``")
-        pieces[::2] = [piece.replace("(..., *", r"(..., \*") for piece in pieces[::2]]
+        pieces[::2] = [re.sub(r"(\((?:\.\.\.|\w+), )\*", r"\1\\*", piece) for piece in pieces[::2]]
         lines[i] = "``".join(pieces)
 
 

@@ -25,7 +25,7 @@ from anyback.solvers import numerical_gradient
 
 # %%
 # The slope is the best straight line
-# ---------------------------------
+# -----------------------------------
 # A formula of the library returns its value and its vjp (vector-Jacobian product), and ``vjp(1.0)`` is the
 # slope. With a tenth of the step the error of the line is a hundredth: it shrinks as e squared, and
 # error / e^2 converges to half the second derivative, here -tanh(x) (1 - tanh(x)^2).

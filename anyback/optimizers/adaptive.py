@@ -138,8 +138,8 @@ class RMSProp(Optimizer):
         b = momentum b + g / s                      without momentum: b = g / s
         w = w - lr b
 
-    With `eps_inside_sqrt`, s = sqrt(v + eps), centered: sqrt(|v - m^2| + eps). v - m^2 is a variance; the
-    absolute value is taken because rounding can make it negative.
+    With `eps_inside_sqrt`, ``s = sqrt(v + eps)``, centered: ``sqrt(|v - m^2| + eps)``. v - m^2 is a variance;
+    the absolute value is taken because rounding can make it negative.
 
     Source: Tieleman and Hinton, "Lecture 6.5: RMSProp" (2012); centered: Graves, "Generating sequences with
     recurrent neural networks" (2013).

@@ -1,4 +1,4 @@
-"""Who races: each library is a module here with one function ``train(case, x, y, laps, **options)``."""
+"""The peers: each library is a module here with one function ``train(case, x, y, laps, **options)``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 OWN, OWN_ON_GPU = "anyback-numpy", "anyback-cupy"
-# A million rows are predicted in pieces of which every layer stays in the caches; a divisor of a million.
+# A million rows are predicted in pieces whose activations fit the caches; a divisor of a million.
 CHUNK = 10_000
 USES = ("fit", "cold", "predict", "memory")
 TRAINING = ("step", "fit", "cold", "memory")
@@ -26,9 +26,9 @@ TRAINING = ("step", "fit", "cold", "memory")
 class Peer:
     """A way to train.
 
-    `label` is what tables call it, `module` where its `train` is, `kinds` the cases that it enters, `needs`
-    what must be installed, `hides` what is to look as if it were not, `backend` the backend of anyback that
-    must work, where a GPU is needed.
+    `label` is its name in tables, `module` the module of its `train`, `kinds` the cases that it enters,
+    `needs` the required packages, `hides` packages to treat as missing, `backend` the backend of anyback
+    that must work, if a GPU is needed.
     """
 
     label: str
@@ -40,7 +40,7 @@ class Peer:
     backend: str = ""
 
     def train(self) -> Callable[..., Any]:
-        sys.modules.update(dict.fromkeys(self.hides))  # None there makes an import fail
+        sys.modules.update(dict.fromkeys(self.hides))  # None makes an import fail
         return partial(import_module(f"{__name__}.{self.module}").train, **self.options)
 
     def absence(self) -> str | None:
@@ -77,7 +77,7 @@ def _torch_graph(label: str = "", **options: Any) -> Peer:
 
 
 def own(kind: str) -> str:
-    """The peer that ratios are to."""
+    """The peer that ratios refer to."""
     return OWN_ON_GPU if kind == "gpu" else OWN
 
 
@@ -125,7 +125,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
 
 
 def chosen_peers(patterns: list[str]) -> list[str]:
-    """The names that fit one of the patterns, such as ``torch-*``."""
+    """The names that match one of the patterns, such as ``torch-*``."""
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in PEERS):
             raise ValueError(f"--peers must be of {', '.join(PEERS)}, or a pattern, got {pattern!r}")
@@ -139,7 +139,7 @@ def batches(samples: int, batch: int, rng: np.random.Generator) -> list[np.ndarr
 
 
 def weights(case: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """He-normal weights (n, k) and zero biases (k,) in float32, for libraries that make none."""
+    """He-normal weights (n, k) and zero biases (k,) in float32, for libraries without initializers."""
     rng = np.random.default_rng(1)
     return [
         ((rng.normal(size=(n, k)) * (2 / n) ** 0.5).astype(np.float32), np.zeros(k, np.float32))
@@ -148,7 +148,7 @@ def weights(case: Any) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def in_chunks(forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """`forward` of rows on the host, so that many rows are done piece by piece."""
+    """`forward` of rows on the host, which processes many rows in pieces."""
 
     def predict(x: Any) -> Any:
         if len(x) <= CHUNK:

@@ -33,7 +33,7 @@ def train(case: Any, x: Any, y: Any, laps: Any, *, backend: str = "cupy", plain:
 
 
 def plainly(where: Any) -> Any:
-    """The same backend, which calls the formulas as they stand."""
+    """The same backend, which calls the formulas eagerly."""
     where = copy(where)
     where.compile = lambda step, donate=0, fresh=0: partial(where.call, step)
     where.repeat = partial(Backend.repeat, where)

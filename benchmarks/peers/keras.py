@@ -1,4 +1,4 @@
-"""Keras on JAX where that is installed, else on PyTorch; KERAS_BACKEND chooses too."""
+"""Keras on JAX if that is installed, else on PyTorch, unless KERAS_BACKEND is set."""
 
 from __future__ import annotations
 

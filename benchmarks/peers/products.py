@@ -1,4 +1,4 @@
-"""The floor: the matrix products that a training step cannot do without, and nothing else."""
+"""The lower bound: the matrix products that a training step needs, and nothing else."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def captured(step: Any, *example: Any) -> Any:
 
 
 class Rows:
-    """Batches gathered by index in a new order each time: quicker than a DataLoader, which joins samples."""
+    """Batches gathered by index in a new order each time: faster than a DataLoader, which stacks samples."""
 
     def __init__(self, data: TensorDataset, batch: int) -> None:
         self.data, self.batch = data, batch

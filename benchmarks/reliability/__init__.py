@@ -1,14 +1,16 @@
-"""Whether anything is lost when things go wrong: ``python -m benchmarks.reliability``.
+"""Fault injection: what fails when runs are killed, disks break or data are bad.
+
+Run it with ``python -m benchmarks.reliability``.
 
 An experiment is a file here, ``NAME.py``, with a function ``run(settings: Settings) -> dict``; files whose
-name begins with an underscore are what several of them share. Nothing else needs to be told of it. It returns
+name begins with an underscore are shared by several of them. There is no other registration. It returns
 
-    {"name": what was done, in a few words; a row of the table,
-     "tried": how often, "survived": how often all was as promised, "lost": how often not,
-     "details": figures by name, as JSON values}
+    {"name": the experiment in a few words; a row of the table,
+     "tried": number of trials, "survived": those that passed, "lost": those that failed,
+     "details": measurements by name, as JSON values}
 
-A list of such dicts makes several rows. What cannot be done on a machine is tried 0 times, and
-``details["skipped"]`` says why. The first lines of a file's docstring say what it does.
+A list of such dicts makes several rows. What cannot be run on a machine is tried 0 times, and
+``details["skipped"]`` says why. The first lines of a file's docstring describe it.
 """
 
 from __future__ import annotations
@@ -23,18 +25,18 @@ __all__ = ["Settings", "outcome"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What an experiment is told.
+    """The settings of an experiment.
 
     Attributes
     ----------
     kills : int
-        How often something is to be broken, where that is up to chance.
+        Number of trials of random faults.
     seed : int
-        Of all that is drawn.
+        Of all random choices.
     folder : Path
-        An empty folder of the experiment's own, which is removed after it.
+        An empty folder of the experiment, removed after it.
     say : callable
-        Takes a line that tells how far it is.
+        Takes a line that reports progress.
     """
 
     kills: int
@@ -44,7 +46,7 @@ class Settings:
 
 
 def outcome(name: str, survived: int, lost: int, **details: Any) -> dict[str, Any]:
-    """Return a row: what was tried is what survived and what was lost."""
+    """Return a row: tried is the sum of survived and lost."""
     return {
         "name": name,
         "tried": survived + lost,

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported, whichever experiment is first
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "reliability.json"
-    # What was tried before, and is not tried now, stays in the document.
+    # Results of experiments that are not run now stay in the document.
     results = json.loads(file.read_text(encoding="utf-8"))["results"] if file.exists() else {}
     for name in options.only:
         results[name] = tried(name, options.kills, options.seed)
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def tried(name: str, kills: int, seed: int) -> dict[str, Any]:
-    """Do one experiment in a folder of its own, and return its rows with date and seconds."""
+    """Run one experiment in its own folder, and return its rows with date and seconds."""
     folder, began = Path(tempfile.mkdtemp(prefix=f"anyback-{name}-")), time.perf_counter()
     try:
         settings = Settings(kills, seed, folder, lambda line: _say(f"{name}: {line}"))
@@ -62,11 +62,11 @@ def tried(name: str, kills: int, seed: int) -> dict[str, Any]:
 
 
 def table(document: dict[str, Any]) -> str:
-    """Every row that there is, and under them where and when it was tried."""
-    head = ["", "tried", "survived", "lost", "seen"]
+    """Return all rows as a table, and under it the machine, dates and versions."""
+    head = ["", "tried", "passed", "failed", "details"]
     results = document["results"].values()
     rows = [
-        [row["name"], *(f"{row[name]:,}" for name in head[1:4]), _seen(row["details"])]
+        [row["name"], *(f"{row[name]:,}" for name in ("tried", "survived", "lost")), _seen(row["details"])]
         for result in results
         for row in result["rows"]
     ]
@@ -96,15 +96,15 @@ def _say(line: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.reliability",
-        description="Break runs of anyback in many ways and count what is lost; exits with 1 if anything is.",
+        description="Break runs of anyback in many ways and count failures; exits with 1 if there are any.",
     )
     add = parser.add_argument
     only = f"experiments ({', '.join(EXPERIMENTS)}); all by default"
     add("--only", nargs="+", default=EXPERIMENTS, choices=EXPERIMENTS, metavar="NAME", help=only)
-    kills = "how often something is broken, where that is up to chance (%(default)s)"
+    kills = "number of trials of random faults (%(default)s)"
     add("--kills", type=int, default=200, metavar="N", help=kills)
-    add("--seed", type=int, default=0, metavar="N", help="of all that is drawn (%(default)s)")
-    output = "folder for reliability.json, to which what is tried is added (%(default)s)"
+    add("--seed", type=int, default=0, metavar="N", help="of all random choices (%(default)s)")
+    output = "folder for reliability.json, to which results are added (%(default)s)"
     add("--output", type=Path, default=Path("build", "reliability"), metavar="DIR", help=output)
     add("--write-docs", action="store_true", help="put the table into docs/reliability.md too")
     return parser

@@ -1,4 +1,4 @@
-"""Known answers: the draws that docs/draws.json publishes, for whoever writes them in another language.
+"""Known answers: the random numbers that docs/draws.json publishes, for implementations in other languages.
 
 What has been published never changes: cases may be added, by ``python -m benchmarks.reliability._answers``.
 """
@@ -21,7 +21,7 @@ FILE = ROOT / "docs" / "draws.json"
 TOLERANCE = 1e-12
 LAST = str(2**64 - 1)
 
-# Seeds are strings, as many readers of JSON make doubles of all numbers.
+# Seeds are strings, as many JSON readers convert all numbers to doubles.
 CASES: dict[str, list[dict[str, Any]]] = {
     "bits": [
         {"seed": "0", "purpose": Purpose.WEIGHTS, "path": "0.weight", "n": 10001},
@@ -113,7 +113,7 @@ def members(seeds: Sequence[str], step: int, path: str, keep: float, shape: Sequ
 
 
 def masked(x: np.ndarray) -> dict[str, Any]:
-    """Return what is published of a mask: its first elements, how many are kept, and its sum of bytes."""
+    """Return the entry of a mask: its first elements, how many are kept, and its SHA-256."""
     first = "".join(str(int(kept)) for kept in x.ravel()[:40])
     return {"first": first, "kept": int(x.sum()), "sha256": sha(x, "u1")}
 
@@ -132,7 +132,7 @@ def normal_weights(initializer: str, seed: str, path: str, shape: Sequence[int])
 
 
 def near(x: np.ndarray) -> dict[str, Any]:
-    """Return what is published of numbers whose last digits may differ; the mean shows those between."""
+    """Return the entry of numbers whose last digits may differ; the means check those in between."""
     mean, square = math.fsum(x) / len(x), math.fsum(x * x) / len(x)
     return {"first": x[:4].tolist(), "last": x[-2:].tolist(), "mean": mean, "mean of squares": square}
 
@@ -163,7 +163,7 @@ def published() -> dict[str, list[dict[str, Any]]]:
 
 
 def unlike(kind: str, entry: dict[str, Any]) -> list[str]:
-    """Return the names of what this package draws otherwise than an entry says."""
+    """Return the names of the values of an entry that this package does not reproduce."""
     found = {**EXACT, **NEAR}[kind](**{name: entry[name] for name in CASES[kind][0]})
     if kind in EXACT:
         return [name for name, value in found.items() if value != entry[name]]
@@ -172,7 +172,7 @@ def unlike(kind: str, entry: dict[str, Any]) -> list[str]:
 
 
 def write() -> None:
-    """Publish the answers of cases that are new, one a line; the others stay as they are."""
+    """Publish the answers of new cases, one per line; existing ones stay as they are."""
     answers, before = {**EXACT, **NEAR}, published()
     kinds = []
     for kind, cases in CASES.items():

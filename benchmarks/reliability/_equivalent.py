@@ -1,4 +1,4 @@
-"""Mutants that cannot change a result, and why: they are not counted. By file, function and change."""
+"""Mutants that cannot change a result and are not counted, with reasons, by file, function and change."""
 
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "activations": {
@@ -6,7 +6,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         (
             "elu",
             "xp.where(above, 0.0, x) -> xp.where(above, 1.0, x)",
-        ): "where x > 0, what expm1 gives is not taken; it must only be finite",
+        ): "where x > 0, the value of expm1 is not used; it must only be finite",
         ("softplus", "x <= 0.0 -> x < 0.0"): "at 0, x is 0 too",
     },
     "gates": {

@@ -1,4 +1,4 @@
-"""Runs of ``anyback train`` in processes of their own, and the sum of what they end in."""
+"""Runs of ``anyback train`` in separate processes, and the checksum of their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anyback.checkpoint.files import CheckpointError, read, versions
 from benchmarks.turns import ROOT
 
 CHECKPOINT = "checkpoint.safetensors"
-# Of about two seconds, half of them training; the last of 31 batches an epoch is smaller.
+# A run takes about two seconds, half of them training; the last of 31 batches per epoch is smaller.
 OPTIONS = ("--hidden", "16", "--batch-size", "40", "--patience", "1000", "--backend", "numpy")
 
 GO = [sys.executable, "-m", "anyback"]
@@ -26,16 +26,16 @@ GO_ON = f"import os, sys; os.execv(sys.executable, [*{GO}, *sys.argv[1:]])"
 
 @dataclass
 class Run:
-    """One training run in a folder, that can be begun, killed and gone on with.
+    """One training run in a folder that can be started, killed and resumed.
 
     Attributes
     ----------
     folder : Path
         Its run folder.
     epochs : int
-        In all.
+        Total number.
     options : tuple of str
-        Further ones of the command line, of a run that begins.
+        Further command-line options of a new run.
     before : str
         Python code that its process runs first.
     """
@@ -50,7 +50,7 @@ class Run:
         return self.folder / CHECKPOINT
 
     def start(self) -> subprocess.Popen[str]:
-        """Begin the run, or go on with it where it has a checkpoint."""
+        """Start the run, or resume it if it has a checkpoint."""
         where = ("--resume",) if self.checkpoint.exists() else (*self.options, "--out")
         command = ["train", "digits", "--epochs", self.epochs, *where, self.folder, "-q"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
@@ -68,7 +68,7 @@ class Run:
         return ended(self.start(), timeout)
 
     def temporaries(self, of: str = "") -> list[str]:
-        """Return the temporary files of what is being written, or never will be, or of one file alone."""
+        """Return temporary files, unfinished or left over: all of them, or those of one file."""
         try:
             names = os.listdir(self.folder)
         except FileNotFoundError:
@@ -76,17 +76,17 @@ class Run:
         return [name for name in names if name.startswith(f".{of}") and name.endswith(".tmp")]
 
     def epoch(self) -> int:
-        """Return how many epochs its history has."""
+        """Return the number of epochs in its history."""
         try:
             return (self.folder / "history.jsonl").read_bytes().count(b"\n")
         except FileNotFoundError:
             return 0
 
     def unlike(self, whole: Run) -> str | None:
-        """Go on to the end, and return what is not as in a run that was left alone; None if nothing."""
+        """Finish the run, and return how it differs from an uninterrupted one; None if it does not."""
         code, err = self.finish()
         if code or "which is older" in err:  # an older file, for a damaged one
-            return f"going on exits with {code}: {err.strip()}"
+            return f"resuming exits with {code}: {err.strip()}"
         if digest(self.checkpoint) != digest(whole.checkpoint):
             return "other weights, slots or history"
         if (self.folder / "history.csv").read_bytes() != (whole.folder / "history.csv").read_bytes():
@@ -95,18 +95,18 @@ class Run:
         return f"files are left: {', '.join(sorted(left))}" if left else None
 
     def position(self) -> tuple[int, int]:
-        """Return epoch and batch of its newest checkpoint, which must be intact, as those kept before it.
+        """Return epoch and batch of its newest checkpoint; it and those kept before must be intact.
 
         Raises
         ------
         CheckpointError
-            If one is not.
+            If one is not intact.
         """
         found = [read(file)[1]["position"] for file in versions(self.checkpoint)]
         return (found[0][0], found[0][1]) if self.checkpoint.exists() else (0, 0)
 
     def lost(self) -> str | None:
-        """Return what a stop at whatever moment has lost; None if nothing."""
+        """Return what a stop at any moment has lost; None if nothing."""
         try:
             epoch, _ = self.position()
         except CheckpointError as error:
@@ -117,15 +117,15 @@ class Run:
 
 
 def left_alone(run: Run) -> Run:
-    """Return a run that has gone to its end undisturbed, which others are compared with."""
+    """Return an uninterrupted run, with which others are compared."""
     code, err = run.finish()
     if code:
-        raise RuntimeError(f"the run that is left alone failed: {err.strip()}")
+        raise RuntimeError(f"the uninterrupted run failed: {err.strip()}")
     return run
 
 
 def ended(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, str]:
-    """Return exit status and standard error of a process; one that does not end is killed."""
+    """Return exit status and standard error of a process, killing it if it does not end."""
     try:
         _, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -136,7 +136,7 @@ def ended(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, st
 
 
 def wait_for(true: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 60) -> bool:
-    """Look until something is true, and return whether it became so while a process ran."""
+    """Poll until a condition is true; return whether it became true while a process ran."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if true():

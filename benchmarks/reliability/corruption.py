@@ -1,4 +1,4 @@
-"""Altered and hostile checkpoints: each is refused, or is provably the same trainer; nothing in them runs."""
+"""Altered and hostile checkpoints: each is refused or provably the same trainer, and no code in them runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmarks.reliability import Settings, outcome
 
 MUTATIONS, SEALED, MEGABYTES = 10_000, 2_000, 50
 
-# What stands in the place of a value in a header or a description.
+# Replacements of a value in a header or a description.
 ODD: list[Any] = [
     None, True, False, 0, -1, 2, 3.5, 1e308, float("inf"), float("nan"), 2**40, 2**63, 10**400, "", "w",
     "F32", "../../w", "/etc/passwd", "a\nb", "\x00", [], {}, [0], [2**40, 2**40], [None], [[[]]], {"a": 1},
@@ -34,7 +34,7 @@ ODD: list[Any] = [
 
 
 def small() -> bytes:
-    """Return a small checkpoint with something of everything."""
+    """Return a small checkpoint that uses every feature."""
     x = np.random.default_rng(0).normal(size=(12, 2))
     model = ab.MLP([2], 3, activation="tanh", norm="batch", dropout=0.1)
     trainer = ab.Trainer(
@@ -56,17 +56,17 @@ def flips(data: bytes) -> Iterator[bytes]:
 
 
 def truncations(data: bytes) -> Iterator[bytes]:
-    """Yield every beginning of `data`."""
+    """Yield every truncation of `data`."""
     return (data[:length] for length in range(len(data)))
 
 
 def mutations(data: bytes, count: int, draw: random.Random) -> Iterator[bytes]:
-    """Yield altered copies: bytes changed, pieces moved, and headers edited that stay JSON."""
+    """Yield altered copies: bytes changed, pieces moved, and headers edited as JSON."""
     return (draw.choice((_bytes, _splice, _length, _edit, _edit))(data, draw) for _ in range(count))
 
 
 def sealed(data: bytes, count: int, draw: random.Random) -> Iterator[bytes]:
-    """Yield checkpoints with an edited description or odd tensors, under a sum that is right again."""
+    """Yield checkpoints with an edited description or odd tensors and a valid checksum."""
     from safetensors.numpy import load
 
     text, arrays = _header(data)["__metadata__"]["anyback"], load(data)
@@ -82,14 +82,14 @@ def sealed(data: bytes, count: int, draw: random.Random) -> Iterator[bytes]:
 
 
 def seal(arrays: dict[str, np.ndarray], text: str) -> bytes:
-    """Return a file whose sum is right, whatever it says."""
+    """Return a file with a valid checksum, whatever its content."""
     from safetensors.numpy import save
 
     return bytes(save(arrays, {"anyback": text, "sha256": files._digest(arrays, text)}))
 
 
 def hostile(data: bytes, canary: Path) -> dict[str, bytes]:
-    """Return files that no one should open, by name; those with code in them would make the file `canary`."""
+    """Return hostile files by name; any code in them would create the file `canary`."""
     code = _Code(canary)
     objects = np.array([code, None], dtype=object)
     header, body = _header(data), data[8 + int.from_bytes(data[:8], "little") :]
@@ -131,9 +131,9 @@ def hostile(data: bytes, canary: Path) -> dict[str, bytes]:
 
 
 def judge(data: bytes, altered: Iterable[bytes], folder: Path, *, valid: bool = False) -> Counter[str]:
-    """Load altered files, and count what came of them: "refused", "identical" or, what must not be, others.
+    """Load altered files and count the outcomes: "refused", "identical" or, for failures, others.
 
-    With `valid`, under a right sum, any trainer that can be saved again is "a trainer".
+    With `valid`, for valid checksums, any trainer that can be saved again is "a trainer".
     """
     found: Counter[str] = Counter()
     path, again = folder / "run", folder / "again"
@@ -154,7 +154,7 @@ def judge(data: bytes, altered: Iterable[bytes], folder: Path, *, valid: bool = 
 
 
 def run(settings: Settings) -> list[dict[str, Any]]:
-    """Try every bit flip and truncation, 10,000 mutations and hostile files, in a process of their own."""
+    """Try every bit flip and truncation, 10,000 mutations and the hostile files, in a separate process."""
     if not find_spec("resource"):
         return [outcome("checkpoints", 0, 0, skipped="this system does not tell the memory of a process")]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -169,7 +169,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
         for part, kinds in found.items()
     ]
     held = grown <= MEGABYTES
-    return [*rows, outcome("memory under all of these", int(held), int(not held), **{"MB more": grown})]
+    return [*rows, outcome("memory in all of these", int(held), int(not held), **{"MB more": grown})]
 
 
 _GOOD = ("refused", "identical", "a trainer")
@@ -192,19 +192,19 @@ def _trials(scale: float, seed: int) -> tuple[dict[str, dict[str, int]], float]:
             "bit flips": judge(data, some(flips(data)), folder),
             "truncations": judge(data, some(truncations(data)), folder),
             "mutations": judge(data, mutations(data, round(MUTATIONS * scale), draw), folder),
-            "right sums": judge(data, sealed(data, round(SEALED * scale), draw), folder, valid=True),
+            "valid checksums": judge(data, sealed(data, round(SEALED * scale), draw), folder, valid=True),
             "hostile files": judge(data, files.values(), folder),
         }
         grown = _resident() - before
         ran = "ran" if canary.exists() else "refused"
         details["code to be run"] = Counter({ran: 1})
-    # Of these not even the same trainer may come.
+    # These must be refused, even if the trainer would be the same.
     details["hostile files"]["taken"] = details["hostile files"].pop("identical", 0)
     return {part: {k: n for k, n in kinds.items() if n} for part, kinds in details.items()}, grown
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Return whether two checkpoints hold the same: text that is written from memory, arrays bit for bit."""
+    """Return whether two checkpoints are equal: descriptions as JSON, arrays bit for bit."""
     (arrays, text), (others, other_text) = a, b
     return (
         json.dumps(text) == json.dumps(other_text)
@@ -214,14 +214,14 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _resident() -> float:
-    """Return the most memory that this process ever had, in MB."""
+    """Return the peak memory of this process, in MB."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 class _Code:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -279,7 +279,7 @@ def _edit(data: bytes, draw: random.Random) -> bytes:
     """Edit the header as JSON: values, names, order, spaces, the description within."""
     header, body = _header(data), data[8 + int.from_bytes(data[:8], "little") :]
     how = draw.randrange(6)
-    if how == 0:  # says the same, and may be taken
+    if how == 0:  # equivalent, and may be accepted
         members = list(header.items())
         draw.shuffle(members)
         return _framed(json.dumps(dict(members), indent=draw.choice((None, 1))), body)

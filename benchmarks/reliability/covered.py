@@ -1,7 +1,7 @@
-"""Coverage: of the lines and branches of anyback, those that the tests run; survived is run, lost is not.
+"""Coverage: the lines and branches of anyback that the tests run (survived) and do not run (lost).
 
-What counts, and what is left out and why, says `[tool.coverage]` in pyproject.toml. Processes that tests
-start count too. It takes half as long again as the whole suite. The lines that are not run are shown by
+`[tool.coverage]` in pyproject.toml lists what is excluded and why. Processes that tests start are
+included. It takes half as long again as the whole suite. To show the lines that are not run:
 `python -m coverage run -m pytest; python -m coverage combine; python -m coverage report -m`.
 """
 
@@ -35,7 +35,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def row(name: str, report: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of what `coverage json` wrote."""
+    """Return the row of a report of `coverage json`."""
     files = {path: _run(file["summary"]) for path, file in report["files"].items()}
     ran, there = _run(report["totals"])
     least = min(100.0 * some / of for some, of in files.values() if of)

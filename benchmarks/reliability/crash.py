@@ -1,9 +1,9 @@
-"""SIGKILL at random moments: every run that is gone on with ends in the bits of one that was left alone.
+"""SIGKILL at random moments: every resumed run ends bit-identical to an uninterrupted one.
 
-A third of the kills comes at any moment of the process, a third at a moment of training, and a third while a
-checkpoint is written, which is seen by its temporary file. After each, every checkpoint must be intact, the
-newest as new as the history, and the run is gone on with to its end; of every fourth, the process that goes
-on is killed too.
+A third of the kills comes at any moment of the process, a third during training, and a third while a
+checkpoint is written, which is detected by its temporary file. After each, every checkpoint must be intact,
+the newest as new as the history, and the run is resumed to its end; in every fourth trial the resumed process
+is killed too.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
 
 def killed(process: subprocess.Popen[str], trial: Run, moment: str, took: float, draw: random.Random) -> bool:
-    """Kill a process at such a moment, and return whether it still ran."""
+    """Kill a process at such a moment, and return whether it was still running."""
     if moment == "any moment":
         time.sleep(draw.uniform(0, took))
     else:
@@ -76,7 +76,7 @@ def killed(process: subprocess.Popen[str], trial: Run, moment: str, took: float,
             time.sleep(draw.uniform(0, 0.03))
         else:
             wait_for(lambda: trial.temporaries(CHECKPOINT), process)
-            # Somewhere between the file's opening and, some thousandths of a second later, its new name.
+            # Between the creation of the file and, some milliseconds later, its renaming.
             time.sleep(draw.choice((0.0, draw.uniform(0, 0.004))))
     alive = process.poll() is None
     process.kill()

@@ -1,4 +1,4 @@
-"""Bad data: refused by argument, place and value before any training, or taken and equal to a reference."""
+"""Bad data: rejected by argument, place and value before training, or accepted and equal to a reference."""
 
 # ruff: noqa: E501 - in the tables a case is a line
 
@@ -57,18 +57,18 @@ def reals(x: Any, y: Any, **options: Any) -> np.ndarray:
 
 
 def fitted() -> ab.Trainer:
-    """Return a trainer that takes samples of four features."""
+    """Return a trainer for samples of four features."""
     return ab.Trainer(ab.MLP([5], 3), "softmax_cross_entropy", backend="numpy").build(4)
 
 
 def torch() -> Any:
-    """Return PyTorch; ImportError where it is not there."""
+    """Return PyTorch; ImportError if it is missing."""
     import torch
 
     return torch
 
 
-# --- the library: what must be said ---------------------------------------------------------------
+# --- the library: rejected data and messages ------------------------------------------------------
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "x NaN": (lambda: trained(put(X, (5, 2), np.nan), LABELS), r"x must be finite, got nan at \(5, 2\)"),
@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "update of two libraries": (lambda: ab.SGD().step(np.ones(2), torch().ones(2), (), 1), "g must be an array of the library of w, numpy, got torch.Tensor"),
 }  # fmt: skip
 
-# --- the library: what is taken, and as what ------------------------------------------------------
+# --- the library: accepted data and references ----------------------------------------------------
 
 CONSTANT = np.c_[X, np.full(12, 1e9 + 0.1)]
 
@@ -194,7 +194,7 @@ _BOMB = (
     + b"\n"
 )
 
-# A file's name, what is in it, further arguments, and what must be said.
+# A file's name, its content, further arguments, and the expected message.
 FILES: dict[str, tuple[str, str | bytes | None, tuple[str, ...], str]] = {
     "no file": ("none.csv", None, (), "no such file: .*none.csv"),
     "a folder": ("folder.csv/x", "", (), r"folder\.csv: expected IDX files in this folder"),
@@ -256,7 +256,7 @@ FILES: dict[str, tuple[str, str | bytes | None, tuple[str, ...], str]] = {
     "--hidden x": ("data.csv", ROWS, ("--hidden", "8,x"), "--hidden must be positive integers .* got 'x'"),
 }  # fmt: skip
 
-# Files that are taken, and a plain file that must give the same weights.
+# Accepted files, and a plain file that must give the same weights.
 SAME: dict[str, tuple[str, bytes]] = {
     "UTF-8 with a mark": ("data.csv", b"\xef\xbb\xbf" + ROWS.encode()),
     "lines of a Mac": ("data.csv", ROWS.replace("\n", "\r").encode()),
@@ -269,7 +269,7 @@ SAME: dict[str, tuple[str, bytes]] = {
 
 
 def command(folder: Path, name: str, content: str | bytes | None, *options: str) -> tuple[Any, str, Path]:
-    """Train on a file by the command line: the exit code, what was said, and the folder of the run."""
+    """Train on a file with the command line: exit code, output, and the folder of the run."""
     from anyback.cli import app
 
     file, out = folder / name, folder / "run"
@@ -290,7 +290,7 @@ def command(folder: Path, name: str, content: str | bytes | None, *options: str)
 
 
 def refusal(name: str) -> str | None:
-    """Return what is wrong with how the library refuses a case; None if nothing."""
+    """Return what is wrong with the library's rejection of a case; None if nothing."""
     act, expected = REFUSED[name]
     try:
         with warnings.catch_warnings():
@@ -306,7 +306,7 @@ def refusal(name: str) -> str | None:
 
 
 def difference(name: str) -> str | None:
-    """Return how what is taken differs from its reference; None if it does not."""
+    """Return how an accepted case differs from its reference; None if it does not."""
     given, reference = TAKEN[name]
     try:
         got, wanted = given(), reference()
@@ -317,7 +317,7 @@ def difference(name: str) -> str | None:
 
 
 def refusal_of_file(name: str) -> str | None:
-    """Return what is wrong with how the command line refuses a case; None if nothing."""
+    """Return what is wrong with the command line's rejection of a case; None if nothing."""
     file, content, options, expected = FILES[name]
     with tempfile.TemporaryDirectory() as folder:
         code, said, out = command(Path(folder), file, content, *options)
@@ -329,7 +329,7 @@ def refusal_of_file(name: str) -> str | None:
 
 
 def difference_of_file(name: str) -> str | None:
-    """Return how training on a file differs from training on the same table, plainly written."""
+    """Return how training on a file differs from training on the same table in plain form."""
     weights = []
     for file, content in SAME[name], ("data.csv", ROWS.encode()):
         with tempfile.TemporaryDirectory() as folder:
@@ -394,7 +394,7 @@ def _hinges(z: Any, t: Any) -> tuple[Any, Any]:
     return np.sum(over * (z - z[t] + 1)), np.where(other, over, -over.sum())
 
 
-# Of one sample in long doubles: (loss, its gradient).
+# For one sample in long doubles: (loss, its gradient).
 EXACT: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "binary_cross_entropy": lambda z, t: (_softplus(z) - t * z, _sigmoid(z) - t),
     "focal": _focal,
@@ -434,8 +434,8 @@ def extremes(name: str, dtype: str) -> Iterator[tuple[np.ndarray, Any]]:
 def worst(name: str, dtype: str) -> float:
     """Return the largest error of loss and gradient at extreme logits, in units of the dtype's precision.
 
-    Of a loss they are relative to it and to the logits, of a gradient to it and to 1, the size of what it is the
-    difference of: a probability and a target.
+    Errors of a loss are relative to it and to the logits, those of a gradient to it and to 1, the size of the
+    probability and the target whose difference it is.
     """
     loss, units = getattr(losses, name), 0.0
     info = np.finfo(dtype)
@@ -457,14 +457,14 @@ def worst(name: str, dtype: str) -> float:
 
 
 def run(settings: Settings) -> list[dict[str, Any]]:
-    """Go through the tables of bad and odd data, and through every loss at extreme logits; always all."""
+    """Run the tables of bad and unusual data, and every loss at extreme logits; always all of them."""
     chosen, os.environ["ANYBACK_BACKEND"] = os.environ.get("ANYBACK_BACKEND"), "numpy"
     try:
         tables = {
-            "bad data refused by name": {name: refusal(name) for name in REFUSED},
-            "odd data taken as a reference": {name: difference(name) for name in TAKEN},
-            "bad files refused by name": {name: refusal_of_file(name) for name in FILES},
-            "odd files taken as a reference": {name: difference_of_file(name) for name in SAME},
+            "bad data rejected by name": {name: refusal(name) for name in REFUSED},
+            "unusual data, same as plain form": {name: difference(name) for name in TAKEN},
+            "bad files rejected by name": {name: refusal_of_file(name) for name in FILES},
+            "unusual files, same as plain form": {name: difference_of_file(name) for name in SAME},
         }
     finally:
         del os.environ["ANYBACK_BACKEND"]

@@ -19,7 +19,7 @@ def run(settings: Settings) -> dict[str, Any]:
     name = f"open files over {EPOCHS:,} checkpoints"
     place = next((place for place in PLACES if os.path.isdir(place)), None)
     if place is None:
-        return outcome(name, 0, 0, skipped="this system does not list them")
+        return outcome(name, 0, 0, skipped="this system does not list open files")
     x, counts = np.linspace(-1, 1, 64)[:, None], []
     callbacks = [
         Checkpoint(settings.folder / "run.safetensors", keep=3),

@@ -1,7 +1,7 @@
-"""A disk that is full, read-only or gone: an exit status that is not 0, one line, the checkpoint as it was.
+"""A disk that is full, read-only or gone: a nonzero exit status, one line, the checkpoint as it was.
 
-The run goes on once the disk is well again, and ends in the bits of one that was left alone. A full and a
-read-only disk are small ones in memory, where this user may mount them.
+When the disk works again the run resumes, and ends bit-identical to an uninterrupted one. The full and the
+read-only disk are small ones in memory, if this user may mount them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from anyback.checkpoint.files import read
 from benchmarks.reliability import Settings, outcome
 from benchmarks.reliability._runs import Run, ended, left_alone, wait_for
 
-BEGUN = 5  # epochs of the run that is then broken
+BEGUN = 5  # epochs before the fault
 SIZE = 1 << 20
-# Takes from root what lets it write where permissions forbid it: PR_CAPBSET_DROP, CAP_DAC_OVERRIDE.
+# Drops root's right to ignore permissions: PR_CAPBSET_DROP, CAP_DAC_OVERRIDE.
 BOUND = "import ctypes; assert ctypes.CDLL(None).prctl(24, 1, 0, 0, 0) == 0"
 
 
 class Absent(Exception):
-    """This machine, or this user, cannot do it."""
+    """Not possible on this machine or for this user."""
 
 
 def run(settings: Settings) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
 
 def limited(folder: Path, whole: Run) -> str | None:
-    """No file may be longer than half a checkpoint."""
+    """Limit files to half the size of a checkpoint."""
     if sys.platform == "win32":
         raise Absent("Windows has no RLIMIT_FSIZE")
     trial = _begun(folder)
@@ -60,10 +60,10 @@ def limited(folder: Path, whole: Run) -> str | None:
 
 
 def full(folder: Path, whole: Run) -> str | None:
-    """The disk has no room for a checkpoint when the run goes on."""
+    """The disk is too full for a checkpoint when the run resumes."""
     with _mounted(folder):
         trial = _begun(folder)
-        ballast = _fill(folder, left=16384)  # enough for its figures, not for a checkpoint
+        ballast = _fill(folder, left=16384)  # enough for its history, not for a checkpoint
         problem = _refused(trial, trial.start())
         ballast.unlink()
         return problem or trial.unlike(whole)
@@ -82,7 +82,7 @@ def filling(folder: Path, whole: Run) -> str | None:
 
 
 def read_only(folder: Path, whole: Run) -> str | None:
-    """The folder cannot be written to, by root neither."""
+    """The folder cannot be written to, not even by root."""
     with _mounted(folder):
         trial = _begun(folder)
         _system("mount", "-o", "remount,ro", folder)
@@ -130,13 +130,13 @@ WAYS = {
     "disk fills up in training": filling,
     "disk read-only": read_only,
     "folder's permissions": forbidden,
-    "permissions taken in training": forbidding,
+    "permissions removed in training": forbidding,
     "folder vanishes in training": vanishing,
 }
 
 
 def _bound() -> str:
-    """Return code after which permissions bind the process, root's too."""
+    """Return code after which permissions apply to the process, even for root."""
     if sys.platform == "win32":
         raise Absent("Windows has other permissions")
     if os.geteuid() != 0:
@@ -147,7 +147,7 @@ def _bound() -> str:
 
 
 def _begun(folder: Path) -> Run:
-    """Return a run that has its first epochs behind it, and all those of another before it."""
+    """Return a run that has finished its first epochs, equal to those of another run."""
     trial = Run(folder / "trial", epochs=BEGUN)
     code, err = trial.finish()
     if code:
@@ -156,7 +156,7 @@ def _begun(folder: Path) -> Run:
 
 
 def _refused(trial: Run, process: subprocess.Popen[str], same: bool = True) -> str | None:
-    """Return what is wrong with how a run ends on a broken disk; `same` if it cannot have written to it."""
+    """Return what is wrong with the end of a run on a broken disk; `same` if it cannot have written to it."""
     before = trial.checkpoint.read_bytes()
     code, err = ended(process)
     if code <= 0:
@@ -165,7 +165,7 @@ def _refused(trial: Run, process: subprocess.Popen[str], same: bool = True) -> s
         return f"more than a line: {err.strip()}"
     if same and trial.checkpoint.read_bytes() != before:
         return "the checkpoint is another"
-    read(trial.checkpoint)  # raises if it is not whole
+    read(trial.checkpoint)  # raises if it is damaged
     return None
 
 

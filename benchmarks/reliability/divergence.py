@@ -1,4 +1,4 @@
-"""Training that leaves the finite numbers: it stops in its epoch, says where, and keeps what was good."""
+"""Diverging runs: they stop within their epoch, name the place, and keep the last finite state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLANTED, OVERFLOWS, TIMES_SLOWER = 200, 400, 10.0
 
 @dataclass(frozen=True)
 class Trap(ab.layers.Layer):
-    """Lets everything through but numbers above 1000, of which it makes NaN on one of the two ways."""
+    """The identity, except that numbers above 1000 become NaN in the forward or backward pass."""
 
     forward: bool
 
@@ -39,7 +39,7 @@ class Trap(ab.layers.Layer):
 
 
 def planted(draw: random.Random) -> str:
-    """Let one row spring a trap in a known layer, batch and epoch; return "named", or what went wrong."""
+    """Make one row fail in a known layer, batch and epoch; return the outcome, or what went wrong."""
     depth, row, epochs = draw.randrange(1, 4), draw.randrange(48), draw.randrange(1, 4)
     size, forward = draw.choice((1, 5, 8, 48, None)), draw.random() < 0.5
     layers = [ab.Dense(4) for _ in range(4)]
@@ -109,7 +109,7 @@ def overflow(draw: random.Random) -> str:
 
 
 def slowness(dtype: str, rounds: int) -> dict[str, float]:
-    """Return how many times longer an epoch takes where signals, or an optimizer's memory, are denormal."""
+    """Return how many times longer an epoch takes with denormal activations or optimizer slots."""
     tiny, x = float(np.finfo(dtype).tiny) / 1e3, np.random.default_rng(0).normal(size=(256, 64))
 
     def epoch(optimizer: Any, slots: float, scale: float) -> Any:
@@ -118,7 +118,7 @@ def slowness(dtype: str, rounds: int) -> dict[str, float]:
         state = trainer.state()
         filled = {k: np.full_like(v, slots) if k.startswith("slots") else v for k, v in state.items()}
         trainer.set_state({**filled, "w": state["w"] * scale})
-        inputs = x if scale < 1.0 or not slots else x * 0.0  # zeros: what is remembered decays by itself
+        inputs = x if scale < 1.0 or not slots else x * 0.0  # zeros: the slots decay by themselves
 
         def run() -> float:
             start = time.perf_counter()
@@ -128,7 +128,7 @@ def slowness(dtype: str, rounds: int) -> dict[str, float]:
         run()
         return run
 
-    small = tiny**0.25  # a fifth layer's signals are denormal
+    small = tiny**0.25  # the activations of a fifth layer are denormal
     pairs = {"signals": (epoch(ab.SGD(1e-3), 0.0, 1.0), epoch(ab.SGD(1e-3), 0.0, small))}
     for kind in (ab.Momentum, ab.RMSProp, ab.Adam):
         pairs[kind.__name__] = epoch(kind(lr=1e-4), 1e-3, 1.0), epoch(kind(lr=1e-4), tiny, 1.0)
@@ -140,7 +140,7 @@ def slowness(dtype: str, rounds: int) -> dict[str, float]:
 
 
 def run(settings: Settings) -> list[dict[str, Any]]:
-    """Plant faults, draw learning rates of any size, and measure what denormal numbers cost."""
+    """Plant faults, try random learning rates of any size, and measure the cost of denormal numbers."""
     draw, times = random.Random(settings.seed), settings.kills / 200
     with np.errstate(all="ignore"):
         traps = Counter(planted(draw) for _ in range(max(1, round(PLANTED * times))))

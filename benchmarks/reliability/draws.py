@@ -1,12 +1,12 @@
-"""Draws: the published known answers, and whether the dropout hash passes for random.
+"""Random numbers: the published known answers, and tests of randomness of the dropout hash.
 
-From masks of 15 probabilities each element gets a level from 0 to 15, the upper four bits of its hash: for
-seeds, members, layers and steps that are neighbours, and the rows and columns of a batch. It is tested if
-all levels are as frequent, in all and in each slice along an axis (chi-square); between neighbours along each
-axis, whether all pairs are as frequent (chi-square of 256 cells), whether they are correlated, and whether
-there are as many runs of kept elements as there should be (Wald and Wolfowitz, 1940); and whether any two
-masks are too much alike. A good hash would fail a test with a probability of 1e-5, and any of the 26 with
-less than 3e-4; ours gives the same levels each time. Hashes that are broken on purpose must fail.
+Masks of 15 probabilities give each element a level from 0 to 15, the upper four bits of its hash, for
+neighbouring seeds, members, layers and steps, and the rows and columns of a batch. The tests are: whether
+all levels are equally frequent, overall and in each slice along an axis (chi-square); between neighbours
+along each axis, whether all pairs are equally frequent (chi-square of 256 cells), whether they are
+correlated, and whether the number of runs of kept elements is as expected (Wald and Wolfowitz, 1940); and
+whether any two masks are too similar. A good hash would fail a test with a probability of 1e-5, and any of
+the 26 with less than 3e-4; the levels are the same each time. Deliberately broken hashes must fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.reliability import Settings, outcome
 from benchmarks.reliability._answers import published, unlike
 
 AXES = ("seeds", "members", "layers", "steps", "rows", "columns")
-SEEDS = (0, 1000, 2**32, 2**64 - 16)  # of a population's first member; the others have the next ones
+SEEDS = (0, 1000, 2**32, 2**64 - 16)  # of a population's first member; the others have the following ones
 LAYERS = ("0", "1", "2", "3", "0.inner", "1.inner", "2.inner.0", "2.inner.1")
 MEMBERS, STEPS, ROWS, COLUMNS, LEVELS = 4, 16, 4, 64, 16
 LIMIT = 1e-5
@@ -38,9 +38,9 @@ def run(settings: Settings) -> list[dict[str, Any]]:
     settings.say(f"least probability {min(tests.values()):.1e}")
     passed = [name for name, hashed in BROKEN.items() if min(dict(judged(hashed())).values()) >= LIMIT]
     return [
-        _row("known answers of draws", len(entries), wrong),
+        _row("known answers of random numbers", len(entries), wrong),
         _row("dropout hash, tests of randomness", len(tests), failed, least=min(tests.values())),
-        _row("hashes broken on purpose, found", len(BROKEN), passed),
+        _row("deliberately broken hashes, found", len(BROKEN), passed),
     ]
 
 
@@ -51,7 +51,7 @@ def levels(
     words: Callable[[np.ndarray], np.ndarray] = lambda words: words,
     path: Callable[[str], str] = str,
 ) -> np.ndarray:
-    """Return the upper four bits of hashes, shape by `AXES`; what they are made of may be broken."""
+    """Return the upper four bits of hashes, in the shape of `AXES`; arguments break parts of the hash."""
     x = np.empty((len(SEEDS), MEMBERS, len(LAYERS), steps, rows, COLUMNS), np.uint8)
     with patch.object(random, "_mix", mix):
         for s, seed in enumerate(SEEDS):
@@ -65,7 +65,7 @@ def levels(
 
 
 def judged(x: np.ndarray) -> Iterator[tuple[str, float]]:
-    """Yield each test's name, and how probable it is that random levels are as far from what is expected."""
+    """Yield each test's name and p-value."""
     yield "uniform", evenly(x.reshape(1, -1), LEVELS)
     for axis, name in enumerate(AXES):
         x_first = np.moveaxis(x, axis, 0)
@@ -85,7 +85,7 @@ def judged(x: np.ndarray) -> Iterator[tuple[str, float]]:
 
 
 def evenly(x: np.ndarray, kinds: int) -> float:
-    """Return the probability of chi-square where in each row of `x` all of so many kinds are as likely.
+    """Return the p-value of chi-square for equal frequencies of all kinds in each row of `x`.
 
     By the approximation of Wilson and Hilferty (1931); too even is as bad as too uneven.
     """
@@ -102,12 +102,12 @@ def beyond(z: float) -> float:
 
 
 def once(x: np.ndarray) -> np.ndarray:
-    """Mix a word by one product alone."""
+    """Mix a word with a single product."""
     x *= 0x7FEB352D
     return x
 
 
-# What of the hash is left out, or shared where it must not be; words are by member and step.
+# Parts of the hash that are left out, or wrongly shared; words are by member and step.
 BROKEN: dict[str, Callable[[], np.ndarray]] = {
     "no mixing": lambda: levels(mix=lambda x: x),
     "one product": lambda: levels(mix=once),

@@ -1,13 +1,13 @@
-"""Wrong formulas: each formula is changed in one place after the other, and the tests have to find it.
+"""Mutation testing: each formula is changed in one place at a time, and the tests have to find the change.
 
 A change, a mutant, is one of `replacements` in the body of a function or method. The tests are those of the
-file, the examples of its docstrings, and what `tests/laws/test_laws.py` holds its names to, on NumPy,
-array-api-strict and PyTorch. They are collected once and run once, which tells what functions each of them
+file, the examples of its docstrings, and the cases of its names in `tests/laws/test_laws.py`, on NumPy,
+array-api-strict and PyTorch. They are collected once and run once, which records the functions that each test
 enters. Then for each mutant a forked process, whose function gets the changed code, runs the tests that enter
-it, those that found most so far first, until one fails; one that hangs or dies has found it too. Survived are
-mutants that are found, lost those that are not.
+it, those that found most so far first, until one fails; a test that hangs or dies counts as failed. Survived
+are mutants that are found, lost those that are not.
 
-Signatures, annotations, texts and what is raised are not changed. Changes that cannot change a result, listed
+Signatures, annotations, strings and exceptions are not changed. Changes that cannot change a result, listed
 in `_equivalent.py` with the reasons, do not count.
 """
 
@@ -48,7 +48,7 @@ FORMULAS = (
     "regularizers",
     "schedules",
 )
-TESTS = {  # where they are not in a file of that name in tests/formulas
+TESTS = {  # if they are not in a file of that name in tests/formulas
     "layers": "layers",
     "losses": "losses",
     "metrics": "metrics",
@@ -57,8 +57,8 @@ TESTS = {  # where they are not in a file of that name in tests/formulas
     "schedules": "optimizers/test_schedules.py",
 }
 NO_ANSWER = "the process hung or died"
-QUICK = ("numpy", "array_api_strict", "torch")  # libraries that begin at once
-LIMIT = 20.0  # seconds of processor time for a test, which may have to wake a library; most take thousandths
+QUICK = ("numpy", "array_api_strict", "torch")  # libraries that start fast
+LIMIT = 20.0  # seconds of processor time for a test, which may import a library; most take milliseconds
 
 SWAPPED = {
     ast.Add: ast.Sub,
@@ -95,12 +95,12 @@ DROPPED = {"sqrt", "abs", "sign", "tanh", "clip"}  # calls that become their arg
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a tree something stands: a field of its parent, perhaps one of several there."""
+    """A position in a tree: a field of its parent, with an index if the field is a list."""
 
     parent: ast.AST
     field: str
     index: int | None
-    around: ast.AST  # what is shown of the tree
+    around: ast.AST  # the node to print
 
     def get(self) -> Any:
         found = getattr(self.parent, self.field)
@@ -115,7 +115,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: in a place of a module's tree, inside a function, stands something new."""
+    """One change: a replaced node inside a function of a module's tree."""
 
     module: str
     function: str
@@ -129,7 +129,7 @@ class Mutant:
         return f"anyback/{self.module}.py:{self.line}:{self.column}: {self.function}: {self.change}"
 
     def apply(self, functions: dict[str, list[FunctionType]], tree: ast.Module) -> None:
-        """Give the living functions of this name the changed code; there is no way back."""
+        """Give the existing functions of this name the changed code; this cannot be undone."""
         self.place.put(self.new)
         file = functions[self.function][0].__code__.co_filename
         code = _code(compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True), self.function)
@@ -142,7 +142,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
 
 def tried(module: str, settings: Settings) -> dict[str, Any]:
-    """Return the row of one file, whose mutants are tried in a process of their own."""
+    """Return the row of one file, whose mutants are tried in a separate process."""
     name = f"mutants of {module} that tests find"
     if not hasattr(os, "fork"):
         return outcome(name, 0, 0, skipped="this system does not fork")
@@ -168,7 +168,7 @@ def hunted(
     seed: int = 0,
     only: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Try mutants in a new process, and return the test that found each, None where none did."""
+    """Try mutants in a new process, and return the test that found each; None if none did."""
     command = [sys.executable, "-m", "benchmarks.reliability.mutation", *modules, "--tests", *tests]
     options = ["--output", output, "--most", most, "--seed", seed, *(["--only", *only] if only else [])]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -210,7 +210,7 @@ def _is_future(node: ast.stmt) -> bool:
     return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
-# --- what is changed -----------------------------------------------------------------------------
+# --- changes -------------------------------------------------------------------------------------
 
 
 def mutants(module: str, tree: ast.Module) -> Iterator[Mutant]:
@@ -227,7 +227,7 @@ def mutants(module: str, tree: ast.Module) -> Iterator[Mutant]:
 
 
 def replacements(old: ast.AST) -> Iterator[ast.AST]:
-    """Yield what may stand in the place of a statement or expression."""
+    """Yield the replacements of a statement or expression."""
     match old:
         case ast.BinOp(left, op, right) if type(op) in SWAPPED:
             yield ast.BinOp(left, SWAPPED[type(op)](), right)
@@ -275,7 +275,7 @@ def replacements(old: ast.AST) -> Iterator[ast.AST]:
 
 
 def _places(node: ast.AST, around: ast.AST | None = None) -> Iterator[Place]:
-    """Yield the places in a statement or expression where something that is computed stands."""
+    """Yield the positions of computed parts in a statement or expression."""
     if isinstance(node, ast.Raise | ast.JoinedStr):
         return
     around = node if isinstance(node, ast.expr) and not isinstance(node, ast.UnaryOp) else around
@@ -291,7 +291,7 @@ def _places(node: ast.AST, around: ast.AST | None = None) -> Iterator[Place]:
 
 
 def _shown(place: Place, new: ast.AST) -> str:
-    """Return the change as text, of a number or a sign with the expression around it."""
+    """Return the change as text; for a number or a sign with the enclosing expression."""
     old, before = place.get(), _text(place.around)
     if place.around is old or not isinstance(old, ast.Constant | ast.UnaryOp | ast.keyword):
         return f"{_text(old)} -> {_text(new)}"
@@ -307,7 +307,7 @@ def _text(node: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(node))
 
 
-# --- how it is found -----------------------------------------------------------------------------
+# --- running the tests ---------------------------------------------------------------------------
 
 
 class Hunt:
@@ -377,7 +377,7 @@ def forked(function: Callable[[], Any]) -> Any:
             signal.signal(signal.SIGPROF, signal.SIG_DFL)
             try:
                 result = function()
-            except Exception as error:  # ours: those of tests are theirs to report
+            except Exception as error:  # errors of this program: tests report their own
                 result = error
             with open(write, "wb") as pipe:
                 pipe.write(pickle.dumps(result))
@@ -419,7 +419,7 @@ def _passes(item: Any) -> bool:
 
 
 def _matters(item: Any, public: set[str]) -> bool:
-    """Whether a test is of a quick library, and, of the laws, holds one of these names to them."""
+    """Whether a test is of a fast library and, if it is one of the laws, of one of these names."""
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
     if "jit" in item.name or any(getattr(value, "module", QUICK[0]) not in QUICK for value in values):
         return False
@@ -428,7 +428,7 @@ def _matters(item: Any, public: set[str]) -> bool:
 
 
 def _functions(module: str) -> dict[str, list[FunctionType]]:
-    """Return every living function that a module's source defines, by its qualified name."""
+    """Return every existing function that a module's source defines, by its qualified name."""
     files, found = {str(file) for file in files_of(module)}, {}
     for thing in gc.get_objects():
         if type(thing) is FunctionType and thing.__code__.co_filename in files:
@@ -437,7 +437,7 @@ def _functions(module: str) -> dict[str, list[FunctionType]]:
 
 
 def _code(code: CodeType, name: str) -> CodeType:
-    """Return the code of a function by its qualified name, out of that of its module."""
+    """Return the code of a function by its qualified name, from that of its module."""
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     for constant in inner:
         if constant.co_qualname == name:

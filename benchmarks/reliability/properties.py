@@ -1,9 +1,9 @@
-"""Whatever the network: saved and loaded elsewhere, resumed, and in a population it is the same.
+"""Generated networks: saved and loaded elsewhere, resumed, and in a population they are the same.
 
-Hypothesis makes up networks (Dense, norms, activations, dropout, residual blocks within each other), losses,
-optimizers, schedules, limits, dtypes, batches and seeds. Of each: after fit, save and load another backend
+Hypothesis generates networks (Dense, norms, activations, dropout, residual blocks within each other), losses,
+optimizers, schedules, limits, dtypes, batches and seeds. For each: after fit, save and load another backend
 predicts the same, within 1e-10 in float64, and NumPy to the last bit; a run that is stopped after an update,
-saved, loaded and gone on with ends in the bits of one that was left alone; and a population of three has its
+saved, loaded and resumed ends bit-identical to an uninterrupted one; and a population of three has its
 members' losses and gradients, and after one update from equal gradients their weights, within 1e-12.
 """
 
@@ -46,7 +46,7 @@ RATES: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Case:
-    """A model with all that a trainer and its fit are told, and a number that says when it is stopped."""
+    """A model with the arguments of its trainer and fit, and a number that determines when it is stopped."""
 
     layers: tuple[ab.Layer, ...]
     loss: str
@@ -62,7 +62,7 @@ class Case:
 
     @property
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs, and targets of the kind that the loss takes."""
+        """Inputs, and targets of the kind of the loss."""
         rng = np.random.default_rng(self.samples)
         x, y = rng.normal(size=(2, self.samples, max(INPUTS, self.outputs)))
         made = {
@@ -84,7 +84,7 @@ class Case:
 
 def run(settings: Settings) -> list[dict[str, Any]]:
     if not find_spec("hypothesis"):
-        return [outcome("networks made up", 0, 0, skipped="hypothesis is not installed")]
+        return [outcome("generated networks", 0, 0, skipped="hypothesis is not installed")]
     rows = [
         tried(row, partial(loads_elsewhere, name), settings)
         if find_spec(name)
@@ -97,7 +97,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
 
 def tried(name: str, holds: Callable[[Case], None], settings: Settings) -> dict[str, Any]:
-    """Try so many cases, and of those that fail return the simplest."""
+    """Try a number of cases, and return the simplest of those that fail."""
     import hypothesis
 
     passed, failed, problems = [], [], []
@@ -108,7 +108,7 @@ def tried(name: str, holds: Callable[[Case], None], settings: Settings) -> dict[
         except BaseException:
             failed.append(case)
             raise
-        if not failed:  # what comes then is to find the simplest that fails
+        if not failed:  # later cases only shrink the first failure
             passed.append(case)
 
     limits = hypothesis.settings(
@@ -121,13 +121,13 @@ def tried(name: str, holds: Callable[[Case], None], settings: Settings) -> dict[
     made_up = limits(hypothesis.given(cases())(one))
     try:
         hypothesis.seed(settings.seed)(made_up)()
-    except Exception as error:  # whatever it is, something does not hold
+    except Exception as error:  # any error is a failure of the case
         problems.append("\n".join([str(error), *getattr(error, "__notes__", ())]))
     settings.say(f"{name}: {len(passed)} cases hold")
     return outcome(name, len(passed), len(problems), **({"problems": problems} if problems else {}))
 
 
-# --- what holds of every case --------------------------------------------------------------------
+# --- properties ----------------------------------------------------------------------------------
 
 
 def loads_elsewhere(backend: str, case: Case) -> None:
@@ -137,7 +137,7 @@ def loads_elsewhere(backend: str, case: Case) -> None:
         trainer.save(Path(folder, "run"))
         again, other = (ab.Trainer.load(Path(folder, "run"), backend=name) for name in ("numpy", backend))
     expected = trainer.predict(x)
-    assert np.isfinite(expected).all(), "a network whose predictions are not finite says nothing"
+    assert np.isfinite(expected).all(), "a network whose predictions are not finite is no test"
     np.testing.assert_array_equal(again.predict(x), expected)
     tolerance = 1e-10 if trainer.dtype == "float64" else 1e-4
     scale = 1.0 + np.abs(expected).max()
@@ -145,7 +145,7 @@ def loads_elsewhere(backend: str, case: Case) -> None:
 
 
 def resumes(case: Case) -> None:
-    """A run that is stopped, saved, loaded and gone on with ends in the bits of one left alone."""
+    """A run that is stopped, saved, loaded and resumed ends bit-identical to an uninterrupted one."""
 
     whole = case.trained(case.new())
     last = 1 + case.stop % max(1, whole.updates - 1)
@@ -195,7 +195,7 @@ def stacks(case: Case) -> None:
 
 
 def cases() -> Any:
-    """Return the strategy that makes up cases."""
+    """Return the strategy that generates cases."""
     from hypothesis import strategies as st
 
     @st.composite

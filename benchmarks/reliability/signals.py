@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C: the batch is finished, the run saved, the status 143 or 130, all within two seconds.
 
 A second Ctrl-C, in the middle of a batch of some hundredths of a second, ends the run at once and saves
-nothing. In each case going on ends in the bits of a run that was left alone.
+nothing. In each case the resumed run ends bit-identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WAYS = {
 
 
 def run(settings: Settings) -> list[dict[str, Any]]:
-    # A shell's background job ignores Ctrl-C, and so would the processes that it starts.
+    # A background job of a shell ignores Ctrl-C, and so would the processes that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     draw = random.Random(settings.seed)
     rows = []
@@ -55,7 +55,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 def _stopped(
     trial: Run, signals: list[signal.Signals], draw: random.Random
 ) -> tuple[float | None, str | None]:
-    """Send signals; return how long the exit took, None if it came before them, and what is wrong."""
+    """Send signals; return how long the exit took (None if it came before them), and what is wrong."""
     process = trial.start()
     epoch = draw.randrange(trial.epochs - 10)
     wait_for(lambda: trial.epoch() > epoch, process)
@@ -70,13 +70,13 @@ def _stopped(
     code, err = ended(process)
     took = time.perf_counter() - began
     if len(signals) > 1 and SAVED.match(err):
-        return None, None  # the second came when the first had ended the run
+        return None, None  # the run ended before the second signal
     problem = wrong(trial, signals[0], code, err)
     return took, problem or (f"took {took:.1f} s" if took > LIMIT else None)
 
 
 def wrong(trial: Run, number: int, code: int, err: str) -> str | None:
-    """Return what is wrong with how a run ended that was asked to, by its status, words and checkpoint."""
+    """Return what is wrong with the status, message and checkpoint of an interrupted run."""
     saved = SAVED.match(err)
     if code != 128 + number:
         return f"exits with {code}: {err.strip()}"

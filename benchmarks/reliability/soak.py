@@ -1,10 +1,10 @@
-"""Long runs and many at once: memory, open files, threads, and processes that hash otherwise.
+"""Long and concurrent runs: memory, open files, threads, and processes with other hash seeds.
 
-In 20,000 steps after 3,000, with checkpoints, logs, measuring and predicting, Python's memory (tracemalloc,
-which sees NumPy's arrays too) may grow by 64 KB, history included, and no file more may be open. Eight
-trainers in threads, which share model, optimizer and data, end in the bits that they end in one after the
-other; so do the predictions of eight threads with one trainer. Four processes with other seeds of Python's
-hash write the same bytes into checkpoint and history as a fifth.
+In 20,000 steps after 3,000, with checkpoints, logs, evaluation and prediction, Python's memory (tracemalloc,
+which includes NumPy's arrays) may grow by 64 KB, history included, and no more files may be open. Eight
+trainers in threads, which share model, optimizer and data, give the same bits as one after the
+other; so do the predictions of eight threads with one trainer. Four processes with other values of
+PYTHONHASHSEED write the same bytes into checkpoint and history as a fifth.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
 
 def soaked(backend: str, steps: int, folder: Path) -> dict[str, Any]:
-    """Train for so many steps in 20 epochs, after three in which all is recorded, and watch what is held."""
+    """Train for a number of steps in 20 epochs, after three for warm-up, and watch memory and files."""
     size = steps // 20
     x, y = data(8 * size - 3)
     watch = Watch(x[:9], y[:9])
@@ -63,10 +63,10 @@ def soaked(backend: str, steps: int, folder: Path) -> dict[str, Any]:
         watch,
     ]
     gc.collect()
-    gc.freeze()  # what there was before is not looked through after each epoch
+    gc.freeze()  # existing objects are not collected after each epoch
     tracemalloc.start()
     try:
-        with patch.object(replay, "PATIENCE", 0.0):  # NumPy's compiler is loaded now, not in the middle
+        with patch.object(replay, "PATIENCE", 0.0):  # LLVM is loaded now, not in the middle
             trainer = trainer_of(backend, 0)
             trainer.fit(x, y, epochs=23, batch_size=8, callbacks=callbacks, verbose=0)
     finally:
@@ -81,7 +81,7 @@ def soaked(backend: str, steps: int, folder: Path) -> dict[str, Any]:
 
 
 class Watch(Callback):
-    """Use the trainer after each epoch, and note how much memory and how many files are held."""
+    """Use the trainer after each epoch, and record memory and the number of open files."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.data = x, y
@@ -96,7 +96,7 @@ class Watch(Callback):
 
 
 def together(name: str, works: list[Callable[[int], bytes]]) -> dict[str, Any]:
-    """Do each work by eight threads at once and by one, and compare what the numbers 0 to 7 give."""
+    """Run each task in eight threads at once and in one, and compare the results for the numbers 0 to 7."""
     same = []
     for work in works:
         begin = Barrier(THREADS)
@@ -106,13 +106,13 @@ def together(name: str, works: list[Callable[[int], bytes]]) -> dict[str, Any]:
             return work(k)
 
         with ThreadPoolExecutor(THREADS) as pool:
-            given = list(pool.map(at_once, range(THREADS)))  # first, while nothing is compiled yet
+            given = list(pool.map(at_once, range(THREADS)))  # first, before anything is compiled
         same += [work(k) == by_thread for k, by_thread in enumerate(given)]
     return outcome(name, sum(same), len(same) - sum(same))
 
 
 def trained(backend: str) -> Callable[[int], bytes]:
-    """Return what trains the trainer of a seed and gives its weights."""
+    """Return a function that trains the trainer of a seed and returns its weights."""
     x, y = data(300)
 
     def work(k: int) -> bytes:
@@ -125,7 +125,7 @@ def trained(backend: str) -> Callable[[int], bytes]:
 
 
 def predicted(backend: str) -> Callable[[int], bytes]:
-    """Return what predicts with one trainer for all; what, and how many rows at once, is by the number."""
+    """Return a function that predicts with one shared trainer; its number sets the rows and their count."""
     x, y = data(300)
     trainer = trainer_of(backend, 0)
     trainer.fit(x, y, epochs=1, verbose=0)
@@ -138,7 +138,7 @@ def predicted(backend: str) -> Callable[[int], bytes]:
 
 
 def hashed(folder: Path, processes: int) -> dict[str, Any]:
-    """Train in processes of other seeds of Python's hash, and compare their files."""
+    """Train in processes with other values of PYTHONHASHSEED, and compare their files."""
     seen = []
     for seed in range(processes):
         before = f"import os; os.environ['PYTHONHASHSEED'] = '{seed}'"
@@ -148,7 +148,7 @@ def hashed(folder: Path, processes: int) -> dict[str, Any]:
             raise RuntimeError(f"the run with hash seed {seed} failed: {err.strip()}")
         seen.append([(trial.folder / name).read_bytes() for name in (CHECKPOINT, "history.csv")])
     same = sum(files == seen[0] for files in seen[1:])
-    return outcome("processes with another hash than the first", same, processes - 1 - same)
+    return outcome("processes with other hash seeds than the first", same, processes - 1 - same)
 
 
 def trainer_of(backend: str, seed: int) -> ab.Trainer:

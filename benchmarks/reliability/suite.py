@@ -1,7 +1,7 @@
-"""What the tests hold case by case: parity of backends and planted errors, reads from a device, the laws.
+"""Tests counted case by case: parity of backends and planted errors, reads from a device, the laws.
 
-Each case of these files of tests counts; survived is passed. Cases of libraries and devices that are not
-there are not tried, and counted apart.
+Each case of these test files counts; survived is passed. Cases of missing libraries and devices are not
+tried, and counted separately.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(settings: Settings) -> list[dict[str, Any]]:
 
 
 def row(name: str, report: str) -> dict[str, Any]:
-    """Return the row of what pytest wrote as JUnit's XML."""
+    """Return the row of a report of pytest in JUnit's XML."""
     suite = next(ElementTree.fromstring(report).iter("testsuite"))
     cases, wrong, skipped = (
         sum(int(suite.attrib[kind]) for kind in kinds)

@@ -136,5 +136,5 @@ def test_the_command_finds_experiments_and_keeps_what_was_tried_before(tmp_path,
     assert set(results) == {"crash", "descriptors"} and results["crash"]["rows"][0]["lost"] == 1
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
-    assert "| a thing |     3 |        3 |    0 | slowest, s 0.123 |" in text
-    assert "| it      |     3 |        2 |    1 |" in capsys.readouterr().out
+    assert "| a thing |     3 |      3 |      0 | slowest, s 0.123 |" in text
+    assert "| it      |     3 |      2 |      1 |" in capsys.readouterr().out
