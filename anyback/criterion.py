@@ -203,7 +203,7 @@ def resolve(kind: type[C], given: str | Callable[..., Any], module: ModuleType) 
     found: Any = lookup(name, given, module)
     options: dict[str, Any] = {}
     if isinstance(found, partial):
-        if found.args:
+        if found.args and isinstance(found.func, kind):
             raise TypeError(f"{name}: options must be bound by name, got positional {found.args!r}")
         found, options = found.func, found.keywords
     if not isinstance(found, kind):

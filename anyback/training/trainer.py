@@ -116,9 +116,7 @@ class Trainer:
         self.standardize = boolean("standardize", standardize)
         self.loss, self.metrics = loss, tuple(metrics)
         self._loss = resolve(losses.Loss, loss, losses)
-        self._metrics = [
-            resolve(metric_functions.Metric, metric, metric_functions) for metric in self.metrics
-        ]
+        self._metrics = [resolve(metric_functions.Metric, m, metric_functions) for m in self.metrics]
         distinct([metric.name for metric in self._metrics])
         self.optimizer = (
             lookup("optimizer", optimizer, optimizers)() if isinstance(optimizer, str) else optimizer

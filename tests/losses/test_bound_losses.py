@@ -125,10 +125,12 @@ def test_what_users_give_is_resolved():
         assert resolve(Loss, given, losses) is losses.huber
     assert resolve(metrics.Metric, partial(metrics.top_k_accuracy, k=2), metrics).bound == {"k": 2}
     message = "loss must be a name, or made by the decorator anyback.losses.loss, got "
-    for given in abs, partial(abs), partial(losses.huber, 1), metrics.accuracy, losses.huber.__wrapped__:
+    for given in abs, partial(abs), metrics.accuracy, losses.huber.__wrapped__:
         with pytest.raises(TypeError) as error:
             resolve(Loss, given, losses)
         assert str(error.value) == f"{message}{given!r}"
+    with pytest.raises(TypeError, match=r"loss: options must be bound by name, got positional \(1,\)"):
+        resolve(Loss, partial(losses.huber, 1), losses)
     with pytest.raises(
         TypeError, match="metric must be a name, or made by the decorator anyback.metrics.metric"
     ):
