@@ -67,8 +67,8 @@ class Optimizer(ABC):
     weight_decay = 0.0  # without an annotation, so that it is no option of every optimizer
     decoupled: ClassVar[bool] = False
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
         for old, new in (("at", "_scalars(t, lr)"), ("rule", "_update(w, g, *slots, *scalars)")):
             if old in vars(cls):
                 raise TypeError(f"{cls.__name__} must define {new}, got {old}, its form in earlier versions")
@@ -117,10 +117,13 @@ class Optimizer(ABC):
         TypeError
             If an argument is no array of the library of `w`.
         ValueError
-            If `t` is no integer or less than 1.
+            If `t` is no integer or less than 1, or `slots` has another length.
         """
         xp = follows("w", w)
         follows("g", g, "w", xp)
+        if len(slots) != len(self.slots):
+            expected = ", ".join(self.slots) or "none"
+            raise ValueError(f"slots must be those of {type(self).__name__} ({expected}), got {len(slots)}")
         for i, slot in enumerate(slots):
             follows(f"slot {i}", slot, "w", xp)
         w, *slots = self.update(w, g, *slots, mask, *self.scalars(t, lr))

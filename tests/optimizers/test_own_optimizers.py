@@ -66,3 +66,11 @@ def test_an_optimizer_without_an_update_cannot_be_made():
 def test_methods_of_earlier_versions_are_named(base, old, new):
     with pytest.raises(TypeError, match=f"Old must define {new}.*, got {old}"):
         type("Old", (base,), {old: lambda self, *rest: rest})
+
+
+def test_slots_of_another_number_are_refused():
+    w = np.ones(3)
+    big = ab.AdamW(amsgrad=True)
+    w, slots = big.step(w, w, big.init(w), 1)
+    with pytest.raises(ValueError, match=r"slots must be those of AdamW \(m, v\), got 3"):
+        ab.AdamW().step(w, w, slots, 2)
