@@ -87,6 +87,7 @@ class TrainState:
 
         With `everything`, arrays like those of `best` and `accumulated` are included even if these are None.
         """
+        # "tally" and "total" are older words, kept because they are stored in files of format 1.
         found = {"w": self.w, "stats": self.stats}
         found |= {f"slots.{i}": slot for i, slot in enumerate(self.slots)}
         found |= {f"tally.{name}": value for name, value in self.sums.items()}
